@@ -1,0 +1,2 @@
+//! Umbel.
+fn main() {}
