@@ -1,0 +1,493 @@
+//! The one handle to an actor.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::codec::EncodeError;
+use crate::message::{Message, RemoteMessage};
+use crate::parcel::Permit;
+use crate::reply::{Reply, ReplyCell};
+use crate::slot::{Offer, Slot};
+use crate::watch::Watch;
+use crate::wire::{self, ActorPath, Deliver, Imported, Route, RouteError, Unanswered};
+
+/// The deadline of [`Address::ask`]: OTP's default for `gen_server:call`.
+pub const ASK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The one handle to an actor: cheap to clone, valid over the actor's restarts, the same for an
+/// actor of this machine and of another, and itself a thing that can travel in a message.
+///
+/// Between a sender and a receiver, messages arrive in the order in which they were sent, each at
+/// most once, over one life of the actor and of the link.
+pub struct Address<M: Message> {
+    place: Place<M>,
+}
+
+enum Place<M: Message> {
+    Here(Arc<Slot<M>>),
+    There(Arc<There>),
+}
+
+struct There {
+    path: ActorPath,
+    route: Arc<dyn Route>,
+}
+
+/// Why a message was not sent. It is handed back: nothing was lost.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum TellError<M> {
+    /// There is no room: the mailbox is full, or the receiving node has given no credit. Only
+    /// [`Address::try_tell`] says so; [`Address::tell`] waits.
+    #[error("there is no room for the message, which was not sent; wait for room with `tell`")]
+    Full(M),
+    /// The actor is between two lives. Only [`Address::try_tell`] says so.
+    #[error("the actor is being restarted; the message was not sent")]
+    Restarting(M),
+    /// The actor has ended and will not come back.
+    #[error("the actor has ended; the message was not sent")]
+    Closed(M),
+    /// There is no link to the actor's node.
+    #[error("node {node} cannot be reached; the message was not sent")]
+    Unreachable {
+        /// The message.
+        message: M,
+        /// The node.
+        node: String,
+    },
+    /// The message does not fit into a frame, or its `Serialize` failed.
+    #[error("the message was not sent: {why}")]
+    Unencodable {
+        /// The message. A [`Reply`] within it may be spent.
+        message: M,
+        /// The cause.
+        why: EncodeError,
+    },
+    /// Too many asks wait for their answers over this link.
+    #[error("{max} asks over this link already wait; the message was not sent")]
+    TooManyAsks {
+        /// The message. A [`Reply`] within it may be spent.
+        message: M,
+        /// The bound.
+        max: usize,
+    },
+}
+
+impl<M> TellError<M> {
+    /// The message that was not sent.
+    pub fn into_message(self) -> M {
+        match self {
+            Self::Full(message)
+            | Self::Restarting(message)
+            | Self::Closed(message)
+            | Self::Unreachable { message, .. }
+            | Self::Unencodable { message, .. }
+            | Self::TooManyAsks { message, .. } => message,
+        }
+    }
+}
+
+impl<M> fmt::Debug for TellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full",
+            Self::Restarting(_) => "Restarting",
+            Self::Closed(_) => "Closed",
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Unencodable { .. } => "Unencodable",
+            Self::TooManyAsks { .. } => "TooManyAsks",
+        })
+    }
+}
+
+/// Why a question got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The actor ended before it took the question; it will not be handled.
+    #[error("the actor ended before it took the question")]
+    Closed,
+    /// The deadline passed. Whether the question was or will be handled is unknown.
+    #[error("no answer within {0:?}; whether the question was handled is unknown")]
+    TimedOut(Duration),
+    /// The actor took the question and dropped the reply: it crashed, or chose not to answer.
+    #[error("the actor dropped the reply without an answer")]
+    Dropped,
+    /// There is no such actor on its node; the question was not handled.
+    #[error("there is no such actor on its node")]
+    NoSuchActor,
+    /// The question or the answer could not be decoded, and why.
+    #[error("it could not be decoded: {0}")]
+    Undecodable(String),
+    /// The question could not be encoded (it was not sent), or its answer could not.
+    #[error("it could not be encoded: {0}")]
+    Unencodable(String),
+    /// The actor or the link has more questions waiting than it may; this one was not handled.
+    #[error("the actor or the link to it is overloaded; the question was not handled")]
+    Overloaded,
+    /// The node cannot be reached, or the link was lost while the question was under way: then
+    /// whether it was handled is unknown.
+    #[error("node {0} cannot be reached")]
+    Unreachable(String),
+}
+
+impl From<Unanswered> for AskError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Dropped => Self::Dropped,
+            Unanswered::NoSuchActor => Self::NoSuchActor,
+            Unanswered::Undecodable(why) => Self::Undecodable(why),
+            Unanswered::Unencodable(why) => Self::Unencodable(why),
+            Unanswered::Overloaded => Self::Overloaded,
+            Unanswered::Unreachable(node) => Self::Unreachable(node),
+        }
+    }
+}
+
+impl<M> From<TellError<M>> for AskError {
+    fn from(why: TellError<M>) -> Self {
+        match why {
+            TellError::Closed(_) | TellError::Restarting(_) => Self::Closed,
+            TellError::Full(_) | TellError::TooManyAsks { .. } => Self::Overloaded,
+            TellError::Unreachable { node, .. } => Self::Unreachable(node),
+            TellError::Unencodable { why, .. } => Self::Unencodable(why.to_string()),
+        }
+    }
+}
+
+impl<M: Message> Address<M> {
+    pub(crate) fn local(slot: Arc<Slot<M>>) -> Self {
+        Self { place: Place::Here(slot) }
+    }
+
+    /// Sends a message, and waits while there is no room for it: while the mailbox is full, the
+    /// receiving node gives no credit, or the actor is between two lives. Cancelling the wait
+    /// drops the message unsent.
+    ///
+    /// # Errors
+    /// [`TellError`], with the message.
+    pub async fn tell(&self, message: M) -> Result<(), TellError<M>> {
+        match &self.place {
+            Place::Here(slot) => match slot.offer(message, || Permit::Place) {
+                Offer::Accepted => Ok(()),
+                Offer::Gone(message) => Err(TellError::Closed(message)),
+                Offer::Full(message, _) | Offer::Absent(message) => {
+                    slot.push(message, || Permit::Place).await.map_err(TellError::Closed)
+                }
+            },
+            Place::There(there) => there.tell(message).await,
+        }
+    }
+
+    /// Sends a message if there is room for it, without waiting.
+    ///
+    /// # Errors
+    /// [`TellError`], with the message.
+    pub fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
+        match &self.place {
+            Place::Here(slot) => match slot.offer(message, || Permit::Place) {
+                Offer::Accepted => Ok(()),
+                Offer::Gone(message) => Err(TellError::Closed(message)),
+                Offer::Full(message, _) => Err(TellError::Full(message)),
+                Offer::Absent(message) => Err(TellError::Restarting(message)),
+            },
+            Place::There(there) => there.try_tell(message),
+        }
+    }
+
+    /// Asks a question and waits for its answer, for at most [`ASK_DEADLINE`].
+    ///
+    /// # Errors
+    /// [`AskError`]: every failure is told, none waits for the deadline.
+    ///
+    /// ```
+    /// # use umbel_actors::{Address, AskError, Message, Reply};
+    /// # #[derive(Message)]
+    /// # enum Counter { Total(Reply<u64>) }
+    /// # async fn total(counter: Address<Counter>) -> Result<u64, AskError> {
+    /// let total = counter.ask(Counter::Total).await?;
+    /// # Ok(total)
+    /// # }
+    /// ```
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(Reply<T>) -> M,
+    ) -> Result<T, AskError> {
+        self.ask_within(ASK_DEADLINE, question).await
+    }
+
+    /// Asks a question and waits for its answer, for at most `deadline`, the wait for room
+    /// included. Cancelling the wait tells the actor, as far as
+    /// [`Reply::is_cancelled`] can.
+    ///
+    /// # Errors
+    /// [`AskError`]: every failure is told, none waits for the deadline.
+    pub async fn ask_within<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        question: impl FnOnce(Reply<T>) -> M,
+    ) -> Result<T, AskError> {
+        let cell = ReplyCell::new();
+        let message = question(Reply::local(cell.clone()));
+        let asking = Asking { cell: &cell, answered: false };
+        let mut time_out = pin!(tokio::time::sleep(deadline));
+        match &self.place {
+            Place::Here(slot) => {
+                let asked = cell.clone();
+                let permit = || Permit::Asked(asked.clone());
+                match slot.offer(message, permit) {
+                    Offer::Accepted => {}
+                    Offer::Gone(_) => return Err(AskError::Closed),
+                    Offer::Full(message, _) | Offer::Absent(message) => {
+                        let permit = || Permit::Asked(asked.clone());
+                        tokio::select! {
+                            biased;
+                            pushed = slot.push(message, permit) => {
+                                pushed.map_err(|_| AskError::Closed)?;
+                            }
+                            () = time_out.as_mut() => return Err(AskError::TimedOut(deadline)),
+                        }
+                    }
+                }
+                // What is still in the mailbox when the actor stops will not be handled.
+                let closed = Slot::closed(slot.incarnation());
+                asking.answer(deadline, time_out, closed).await
+            }
+            Place::There(there) => {
+                tokio::select! {
+                    biased;
+                    told = there.tell(message) => told?,
+                    () = time_out.as_mut() => return Err(AskError::TimedOut(deadline)),
+                }
+                asking.answer(deadline, time_out, std::future::pending()).await
+            }
+        }
+    }
+
+    /// Watches the actor's present life: ends when that life has ended, and says why.
+    pub fn watch(&self) -> Watch {
+        match &self.place {
+            Place::Here(slot) => slot.watch(),
+            Place::There(there) => there.route.watch(&there.path),
+        }
+    }
+
+    /// Stops the actor's present life after the message that it has in hands. A supervisor
+    /// starts a permanent child again. Does nothing on a remote address or a dead actor.
+    pub fn stop(&self) {
+        if let Place::Here(slot) = &self.place
+            && let Some(incarnation) = slot.incarnation()
+        {
+            incarnation.actor.stop(None);
+        }
+    }
+
+    /// Whether the actor is known to have ended for good. Always false for a remote address.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(&self.place, Place::Here(slot) if slot.is_gone())
+    }
+
+    /// The messages that wait in the mailbox; `None` for a remote address.
+    #[must_use]
+    pub fn depth(&self) -> Option<u64> {
+        match &self.place {
+            Place::Here(slot) => Some(slot.depth()),
+            Place::There(_) => None,
+        }
+    }
+
+    /// The node that the actor is on; `None` for an actor of this system.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::There(there) => Some(&there.path.node),
+        }
+    }
+
+    pub(crate) fn local_slot(&self) -> &Arc<Slot<M>> {
+        match &self.place {
+            Place::Here(slot) => slot,
+            Place::There(there) => panic!("{} is an actor of another node", there.path),
+        }
+    }
+}
+
+impl<M: RemoteMessage> Address<M> {
+    /// The address of an actor of another node. For cluster crates; users get addresses from a
+    /// registry or in messages.
+    #[must_use]
+    pub fn remote(path: ActorPath, route: Arc<dyn Route>) -> Self {
+        Self { place: Place::There(Arc::new(There { path, route })) }
+    }
+
+    /// What a cluster needs to make a local actor reachable; `None` for a remote address.
+    #[must_use]
+    pub fn deliver(&self) -> Option<Arc<dyn Deliver>> {
+        match &self.place {
+            Place::Here(slot) => Some(slot.clone()),
+            Place::There(_) => None,
+        }
+    }
+
+    /// The address that an import means.
+    #[must_use]
+    pub fn imported(path: ActorPath, imported: Imported) -> Option<Self> {
+        match imported {
+            Imported::Here(actor) => {
+                let slot = actor.as_any().downcast::<Slot<M>>().ok()?;
+                Some(Self::local(slot))
+            }
+            Imported::Gone => Some(Self::local(Slot::vacant_for_good())),
+            Imported::There(route) => Some(Self::remote(path, route)),
+        }
+    }
+}
+
+impl There {
+    fn try_tell<M: Message>(&self, message: M) -> Result<(), TellError<M>> {
+        let codec = M::CODEC.expect("a remote address is made for remote messages only");
+        let mut encode: wire::Encode<'_> = &mut |buffer, max| (codec.encode)(&message, buffer, max);
+        match self.route.try_send(&self.path, M::FINGERPRINT, &mut encode) {
+            Ok(()) => Ok(()),
+            Err(RouteError::Full) => Err(TellError::Full(message)),
+            Err(RouteError::Unreachable(node)) => Err(TellError::Unreachable { message, node }),
+            Err(RouteError::Encode(why)) => Err(TellError::Unencodable { message, why }),
+            Err(RouteError::TooManyAsks { max }) => Err(TellError::TooManyAsks { message, max }),
+        }
+    }
+
+    async fn tell<M: Message>(&self, mut message: M) -> Result<(), TellError<M>> {
+        loop {
+            match self.try_tell(message) {
+                Err(TellError::Full(back)) => {
+                    message = back;
+                    self.route.room().await;
+                }
+                told => return told,
+            }
+        }
+    }
+}
+
+/// An ask that waits; dropped, it tells the other side that nobody waits any more.
+struct Asking<'a, T> {
+    cell: &'a ReplyCell<T>,
+    answered: bool,
+}
+
+impl<T> Asking<'_, T> {
+    async fn answer(
+        mut self,
+        deadline: Duration,
+        mut time_out: std::pin::Pin<&mut tokio::time::Sleep>,
+        closed: impl Future<Output = ()>,
+    ) -> Result<T, AskError> {
+        let mut closed = pin!(closed);
+        let mut is_closed = false;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = self.cell.poll(cx) {
+                self.answered = true;
+                return Poll::Ready(outcome.map_err(AskError::from));
+            }
+            if !is_closed && closed.as_mut().poll(cx).is_ready() {
+                is_closed = true;
+                // An actor that has it in hands may still answer, and if it crashed, the reply is
+                // dropped with it.
+                if !self.cell.is_taken() {
+                    return Poll::Ready(Err(AskError::Closed));
+                }
+            }
+            time_out.as_mut().poll(cx).map(|()| Err(AskError::TimedOut(deadline)))
+        })
+        .await
+    }
+}
+
+impl<T> Drop for Asking<'_, T> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.cell.abandon();
+        }
+    }
+}
+
+impl<M: Message> Clone for Address<M> {
+    fn clone(&self) -> Self {
+        let place = match &self.place {
+            Place::Here(slot) => Place::Here(slot.clone()),
+            Place::There(there) => Place::There(there.clone()),
+        };
+        Self { place }
+    }
+}
+
+impl<M: Message> PartialEq for Address<M> {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::Here(a), Place::Here(b)) => Arc::ptr_eq(a, b),
+            (Place::There(a), Place::There(b)) => a.path == b.path,
+            _ => false,
+        }
+    }
+}
+
+impl<M: Message> Eq for Address<M> {}
+
+impl<M: Message> Hash for Address<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.place {
+            Place::Here(slot) => slot.id.hash(state),
+            Place::There(there) => there.path.hash(state),
+        }
+    }
+}
+
+impl<M: Message> fmt::Display for Address<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Here(slot) => write!(f, "{}/{}", slot.label, slot.id),
+            Place::There(there) => there.path.fmt(f),
+        }
+    }
+}
+
+impl<M: Message> fmt::Debug for Address<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address<{}>({self})", M::NAME)
+    }
+}
+
+impl<M: RemoteMessage> Serialize for Address<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let path = match &self.place {
+            Place::There(there) => there.path.clone(),
+            Place::Here(slot) => wire::with(|wire| wire.export(slot.clone())).ok_or_else(|| {
+                S::Error::custom("an address can travel only in a message to an actor")
+            })?,
+        };
+        <ActorPath as Serialize>::serialize(&path, serializer)
+    }
+}
+
+impl<'de, M: RemoteMessage> Deserialize<'de> for Address<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = <ActorPath as Deserialize>::deserialize(deserializer)?;
+        let imported = wire::with(|wire| wire.import(&path))
+            .ok_or_else(|| D::Error::custom("an address can travel only in a message to an actor"))?
+            .map_err(D::Error::custom)?;
+        Self::imported(path, imported)
+            .ok_or_else(|| D::Error::custom("the address is of an actor with other messages"))
+    }
+}

@@ -1,0 +1,153 @@
+//! What an actor's hooks know of their surroundings.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+
+use ractor::ActorRef;
+
+use crate::address::Address;
+use crate::message::Message;
+use crate::slot::{Incarnation, Slot};
+use crate::system::System;
+
+/// The surroundings of one incarnation.
+pub(crate) struct Surroundings {
+    pub(crate) system: System,
+    /// The actor's number in its system.
+    pub(crate) id: u64,
+    /// Its `Arc<Slot<M>>`.
+    pub(crate) slot: Arc<dyn Any + Send + Sync>,
+    /// ractor's id and the `Arc<Incarnation<M>>`, known from `pre_start` on.
+    pub(crate) started: OnceLock<(ractor::ActorId, Arc<dyn Any + Send + Sync>)>,
+}
+
+scoped_tls::scoped_thread_local!(static CURRENT: Surroundings);
+
+/// Polls a hook with its surroundings in place. `watch` sees every poll that ended in a panic
+/// (with its text) or suspended.
+pub(crate) async fn within<F: Future>(
+    surroundings: &Surroundings,
+    mut watch: impl FnMut(Option<String>),
+    hook: F,
+) -> F::Output {
+    let mut hook = pin!(hook);
+    std::future::poll_fn(|cx| {
+        let polled =
+            CURRENT.set(surroundings, || catch_unwind(AssertUnwindSafe(|| hook.as_mut().poll(cx))));
+        match polled {
+            Ok(Poll::Ready(output)) => Poll::Ready(output),
+            Ok(Poll::Pending) => {
+                watch(None);
+                Poll::Pending
+            }
+            Err(panic) => {
+                watch(Some(panic_text(&*panic)));
+                resume_unwind(panic)
+            }
+        }
+    })
+    .await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("with something that is not text");
+    format!("panicked: {text}")
+}
+
+/// The incarnation of actor `id` if its own hook runs on this thread just now.
+pub(crate) fn starting<M: Message>(id: u64) -> Option<Arc<Incarnation<M>>> {
+    if !CURRENT.is_set() {
+        return None;
+    }
+    CURRENT.with(|current| {
+        let (_, incarnation) = current.started.get().filter(|_| current.id == id)?;
+        incarnation.clone().downcast().ok()
+    })
+}
+
+/// An actor's own address and system, from the `ActorRef` that ractor hands to its hooks.
+///
+/// ```
+/// use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Address, Message, Myself};
+///
+/// #[derive(Message)]
+/// struct Tick;
+/// struct Clockwork;
+///
+/// impl Actor for Clockwork {
+///     type Msg = Tick;
+///     type State = Address<Tick>;
+///     type Arguments = ();
+///     async fn pre_start(
+///         &self,
+///         myself: ActorRef<Tick>,
+///         _: (),
+///     ) -> Result<Address<Tick>, ActorProcessingErr> {
+///         println!("started in system {}", myself.system().name());
+///         Ok(myself.address())
+///     }
+/// }
+/// ```
+pub trait Myself<M: Message> {
+    /// The actor's own address.
+    ///
+    /// # Panics
+    /// Outside the actor's own hooks: a task that a hook spawned must be given the address.
+    fn address(&self) -> Address<M>;
+
+    /// The system that the actor lives in.
+    ///
+    /// # Panics
+    /// Outside the actor's own hooks: a task that a hook spawned must be given the system.
+    fn system(&self) -> System;
+
+    /// The actor's own address, or `None` outside its own hooks.
+    fn try_address(&self) -> Option<Address<M>>;
+
+    /// The system that the actor lives in, or `None` outside its own hooks.
+    fn try_system(&self) -> Option<System>;
+}
+
+const OUTSIDE: &str = "an actor's own address and system are known in its own hooks only: \
+     get them there and hand them to the task that needs them";
+
+impl<M: Message> Myself<M> for ActorRef<M> {
+    fn address(&self) -> Address<M> {
+        self.try_address().expect(OUTSIDE)
+    }
+
+    fn system(&self) -> System {
+        self.try_system().expect(OUTSIDE)
+    }
+
+    fn try_address(&self) -> Option<Address<M>> {
+        within_own(self, |own| own.slot.clone().downcast::<Slot<M>>().ok())
+            .flatten()
+            .map(Address::local)
+    }
+
+    fn try_system(&self) -> Option<System> {
+        within_own(self, |own| own.system.clone())
+    }
+}
+
+fn within_own<M: Message, R>(
+    myself: &ActorRef<M>,
+    work: impl FnOnce(&Surroundings) -> R,
+) -> Option<R> {
+    if !CURRENT.is_set() {
+        return None;
+    }
+    CURRENT.with(|current| {
+        let (id, _) = current.started.get()?;
+        (*id == myself.get_id()).then(|| work(current))
+    })
+}

@@ -1,0 +1,171 @@
+//! The user's actor, wrapped.
+
+use std::sync::{Arc, OnceLock};
+
+use metrics::Counter;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use crate::hooks::{self, Surroundings};
+use crate::message::Message;
+use crate::parcel;
+use crate::slot::{Incarnation, SlotOwner};
+use crate::system::System;
+use crate::watch::Exit;
+
+/// A user's actor with the same messages, state and arguments, so that every ractor tool works on
+/// it. Around each hook it keeps the mailbox's account, tells the hook its surroundings, counts,
+/// and notes why the actor ends.
+pub(crate) struct Managed<A: Actor<Msg: Message>> {
+    actor: A,
+    capacity: usize,
+    owner: Arc<SlotOwner<A::Msg>>,
+    incarnation: OnceLock<Arc<Incarnation<A::Msg>>>,
+    surroundings: Surroundings,
+    handled: Counter,
+}
+
+impl<A: Actor<Msg: Message>> Managed<A> {
+    pub(crate) fn new(
+        actor: A,
+        capacity: usize,
+        owner: Arc<SlotOwner<A::Msg>>,
+        system: System,
+    ) -> Self {
+        let surroundings = Surroundings {
+            system,
+            id: owner.slot.id,
+            slot: owner.slot.clone(),
+            started: OnceLock::new(),
+        };
+        let kind = std::any::type_name::<A>();
+        metrics::counter!("umbel_actors_started_total", "actor" => kind).increment(1);
+        let handled = metrics::counter!("umbel_messages_handled_total", "actor" => kind);
+        Self { actor, capacity, owner, incarnation: OnceLock::new(), surroundings, handled }
+    }
+
+    fn incarnation(&self) -> &Arc<Incarnation<A::Msg>> {
+        self.incarnation.get().expect("ractor calls pre_start before every other hook")
+    }
+
+    /// Runs a hook; an error or a panic in it is the actor's end.
+    async fn run<T>(
+        &self,
+        hook: impl Future<Output = Result<T, ActorProcessingErr>>,
+    ) -> Result<T, ActorProcessingErr> {
+        let incarnation = self.incarnation();
+        let watch = |panic: Option<String>| match panic {
+            Some(why) => incarnation.ending(Exit::Failed(why)),
+            None => incarnation.gate.relieve(),
+        };
+        let result = hooks::within(&self.surroundings, watch, hook).await;
+        if let Err(why) = &result {
+            incarnation.ending(Exit::Failed(why.to_string()));
+        }
+        result
+    }
+}
+
+impl<A: Actor<Msg: Message>> Actor for Managed<A> {
+    type Msg = A::Msg;
+    type State = A::State;
+    type Arguments = A::Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<A::Msg>,
+        arguments: A::Arguments,
+    ) -> Result<A::State, ActorProcessingErr> {
+        let incarnation = Incarnation::new(myself.clone(), self.capacity);
+        let _ = self.surroundings.started.set((myself.get_id(), incarnation.clone()));
+        let _ = self.incarnation.set(incarnation.clone());
+        let state = self.run(self.actor.pre_start(myself, arguments)).await?;
+        // Only now is it let in from outside: what is sent to an actor that then fails to start
+        // would be lost, while a sender that waits loses nothing.
+        self.owner.slot.fill(incarnation);
+        Ok(state)
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<A::Msg>,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.run(self.actor.post_start(myself, state)).await
+    }
+
+    async fn post_stop(
+        &self,
+        myself: ActorRef<A::Msg>,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        // ractor keeps the mailbox until this hook has ended: close it first, so that no one waits
+        // for an actor that will take nothing more.
+        self.incarnation().gate.close();
+        let result = self.run(self.actor.post_stop(myself, state)).await;
+        self.incarnation().ending(Exit::Stopped);
+        result
+    }
+
+    fn handle(
+        &self,
+        myself: ActorRef<A::Msg>,
+        message: A::Msg,
+        state: &mut A::State,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        // Read at once: ractor calls this right after it unpacked the message, on this thread.
+        if parcel::arrived_placed() {
+            self.incarnation().gate.leave();
+        }
+        self.handled.increment(1);
+        async move {
+            let hook = self.actor.handle(myself, message, state);
+            if tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG) {
+                use tracing::Instrument as _;
+                let span = tracing::debug_span!(
+                    target: "umbel::message",
+                    "handle",
+                    actor = %self.owner.slot.label,
+                    message = A::Msg::NAME,
+                );
+                return self.run(hook.instrument(span)).await;
+            }
+            self.run(hook).await
+        }
+    }
+
+    async fn handle_serialized(
+        &self,
+        myself: ActorRef<A::Msg>,
+        message: ractor::message::SerializedMessage,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.run(self.actor.handle_serialized(myself, message, state)).await
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<A::Msg>,
+        event: SupervisionEvent,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.run(self.actor.handle_supervisor_evt(myself, event, state)).await
+    }
+}
+
+impl<A: Actor<Msg: Message>> Drop for Managed<A> {
+    fn drop(&mut self) {
+        // A kill while the actor was idle calls no hook at all: this is the one place that every
+        // end comes through.
+        if let Some(incarnation) = self.incarnation.get() {
+            let (why, unread) = incarnation.over(Exit::Killed);
+            self.owner.slot.clear(incarnation);
+            self.owner.slot.unread(unread, &why);
+            if !why.is_normal() {
+                metrics::counter!(
+                    "umbel_actors_failed_total", "actor" => std::any::type_name::<A>()
+                )
+                .increment(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What actually lies in an actor's mailbox: the message, and what its delivery must give back.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use ractor::message::{BoxedDowncastErr, BoxedMessage};
+
+/// What a message in a mailbox holds until the actor takes it.
+#[derive(Default)]
+pub(crate) enum Permit {
+    /// A raw cast: nothing was taken, nothing is given back.
+    #[default]
+    None,
+    /// A place in the mailbox.
+    Place,
+    /// A place in the mailbox, and an asker who wants to know that the message was taken.
+    Asked(Arc<dyn Taken>),
+    /// A place in the mailbox, and something that is released by being dropped (a link's credit).
+    Charged(Charge),
+}
+
+/// Told when the actor takes the message out of its mailbox.
+pub(crate) trait Taken: Send + Sync {
+    fn taken(&self);
+}
+
+/// Where a link's credit goes back to.
+pub trait Credit: Send + Sync {
+    /// So many bytes no longer lie in a mailbox.
+    fn release(&self, bytes: u32);
+}
+
+/// What a message that came over a link owes that link until it is taken or dropped: the bytes
+/// that it keeps in memory. The link's credit is released when this is dropped.
+pub struct Charge {
+    credit: Arc<dyn Credit>,
+    bytes: u32,
+}
+
+impl Charge {
+    /// A charge of `bytes`.
+    #[must_use]
+    pub fn new(credit: Arc<dyn Credit>, bytes: u32) -> Self {
+        Self { credit, bytes }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.credit.release(self.bytes);
+    }
+}
+
+impl std::fmt::Debug for Charge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Charge({} bytes)", self.bytes)
+    }
+}
+
+struct Parcel<M> {
+    message: M,
+    permit: Permit,
+}
+
+impl<M: Send + 'static> ractor::Message for Parcel<M> {}
+
+thread_local! {
+    /// The permit of the message that is being put into a mailbox on this thread, just now.
+    /// ractor's `box_message` has no parameter for it; nothing runs between `set` and `take`.
+    static OUTBOUND: Cell<Permit> = const { Cell::new(Permit::None) };
+    /// Whether the message that ractor just took out of a mailbox on this thread had a place.
+    static PLACED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `send` so that the message which it puts into a mailbox carries `permit`.
+pub(crate) fn with_permit<R>(permit: Permit, send: impl FnOnce() -> R) -> R {
+    OUTBOUND.set(permit);
+    let result = send();
+    // Not taken where ractor refused the message before it boxed it.
+    drop(OUTBOUND.take());
+    result
+}
+
+/// Whether the message that the running handler was just given had a place in the mailbox.
+pub(crate) fn arrived_placed() -> bool {
+    PLACED.replace(false)
+}
+
+/// `ractor::Message::box_message` of every derived message.
+#[doc(hidden)]
+pub fn pack<M: Send + 'static>(
+    message: M,
+    to: &ractor::ActorId,
+) -> Result<BoxedMessage, BoxedDowncastErr> {
+    ractor::Message::box_message(Parcel { message, permit: OUTBOUND.take() }, to)
+}
+
+/// `ractor::Message::from_boxed` of every derived message.
+#[doc(hidden)]
+pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncastErr> {
+    let Parcel { message, permit } = <Parcel<M> as ractor::Message>::from_boxed(boxed)?;
+    PLACED.set(!matches!(permit, Permit::None));
+    match permit {
+        Permit::Asked(asker) => asker.taken(),
+        Permit::Charged(charge) => drop(charge),
+        Permit::None | Permit::Place => {}
+    }
+    Ok(message)
+}

@@ -1,0 +1,349 @@
+//! What an address of this machine points at: a place that one incarnation of an actor fills at a
+//! time.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use ractor::{ActorRef, MessagingErr};
+use tokio::sync::{Notify, oneshot};
+
+use crate::codec::Limits;
+use crate::dead_letter::Unread;
+use crate::gate::{Barred, Gate};
+use crate::hooks;
+use crate::message::Message;
+use crate::parcel::{Charge, Permit, with_permit};
+use crate::system::WeakSystem;
+use crate::watch::{Exit, Watch};
+use crate::wire::{Deliver, Unanswered};
+
+/// A place for one actor, over all its incarnations.
+pub(crate) struct Slot<M: Message> {
+    pub(crate) id: u64,
+    /// The name it has in its system, or its type.
+    pub(crate) label: Arc<str>,
+    pub(crate) system: WeakSystem,
+    current: ArcSwapOption<Incarnation<M>>,
+    gone: AtomicBool,
+    /// What is to be done when it is gone.
+    wills: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    /// Told at each change of `current` and `gone`.
+    changed: Notify,
+}
+
+/// One life of an actor.
+pub(crate) struct Incarnation<M: Message> {
+    pub(crate) actor: ActorRef<M>,
+    pub(crate) gate: Gate,
+    ending: Mutex<Ending>,
+}
+
+#[derive(Default)]
+struct Ending {
+    /// The reason, once it is known; the end itself may come later.
+    why: Option<Exit>,
+    over: bool,
+    watchers: Vec<oneshot::Sender<Exit>>,
+}
+
+/// What became of a message that was offered to a slot.
+pub(crate) enum Offer<M> {
+    Accepted,
+    /// The mailbox is full.
+    Full(M, Waiting),
+    /// The actor is between two incarnations.
+    Absent(M),
+    /// It will not come back.
+    Gone(M),
+}
+
+/// That for which a sender has to wait; erased so that `Offer` stays small.
+pub(crate) struct Waiting;
+
+impl<M: Message> Incarnation<M> {
+    pub(crate) fn new(actor: ActorRef<M>, capacity: usize) -> Arc<Self> {
+        Arc::new(Self { actor, gate: Gate::new(capacity), ending: Mutex::default() })
+    }
+
+    /// Puts a message for which there is a place into the mailbox.
+    fn push(&self, message: M, permit: Permit) -> Result<(), M> {
+        match with_permit(permit, || self.actor.cast(message)) {
+            Ok(()) => Ok(()),
+            Err(MessagingErr::SendErr(message)) => {
+                self.gate.leave();
+                Err(message)
+            }
+            Err(MessagingErr::ChannelClosed | MessagingErr::InvalidActorType) => {
+                unreachable!("a local actor takes its own message type")
+            }
+        }
+    }
+
+    /// Notes the reason of an end that is under way, and lets nobody in any more.
+    pub(crate) fn ending(&self, why: Exit) {
+        self.ending.lock().why.get_or_insert(why);
+        self.gate.close();
+    }
+
+    /// The end itself. Returns the reason, and how many messages were left unread.
+    pub(crate) fn over(&self, unless_known: Exit) -> (Exit, u64) {
+        self.gate.close();
+        let (why, watchers) = {
+            let mut ending = self.ending.lock();
+            ending.over = true;
+            (ending.why.get_or_insert(unless_known).clone(), std::mem::take(&mut ending.watchers))
+        };
+        for watcher in watchers {
+            let _ = watcher.send(why.clone());
+        }
+        (why, self.gate.depth())
+    }
+
+    fn watch(&self) -> Watch {
+        let mut ending = self.ending.lock();
+        if ending.over {
+            return Watch::over(ending.why.clone().unwrap_or(Exit::NoSuchActor));
+        }
+        let (told, ended) = oneshot::channel();
+        // Watches that were dropped go when the list would grow.
+        if ending.watchers.len() == ending.watchers.capacity() {
+            ending.watchers.retain(|watcher| !watcher.is_closed());
+        }
+        ending.watchers.push(told);
+        Watch::new(ended, Exit::Killed)
+    }
+}
+
+impl<M: Message> Slot<M> {
+    pub(crate) fn new(id: u64, label: Arc<str>, system: WeakSystem) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            label,
+            system,
+            current: ArcSwapOption::empty(),
+            gone: AtomicBool::new(false),
+            wills: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// A place that never had an actor and never will.
+    pub(crate) fn vacant_for_good() -> Arc<Self> {
+        let slot = Self::new(0, "gone".into(), WeakSystem::default());
+        slot.gone.store(true, Ordering::Release);
+        slot
+    }
+
+    pub(crate) fn fill(&self, incarnation: Arc<Incarnation<M>>) {
+        self.current.store(Some(incarnation));
+        self.changed.notify_waiters();
+    }
+
+    /// Empties the slot if it still holds this incarnation: the supervisor may have filled it anew.
+    pub(crate) fn clear(&self, incarnation: &Arc<Incarnation<M>>) {
+        let held = self.current.load();
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, incarnation)) {
+            self.current.compare_and_swap(&*held, None);
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn set_gone(&self) {
+        let wills = {
+            let mut wills = self.wills.lock();
+            self.gone.store(true, Ordering::Release);
+            std::mem::take(&mut *wills)
+        };
+        self.changed.notify_waiters();
+        for will in wills {
+            will();
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire) && self.current.load().is_none()
+    }
+
+    /// The present incarnation. While the actor starts, only itself is let in.
+    pub(crate) fn incarnation(&self) -> Option<Arc<Incarnation<M>>> {
+        self.current.load_full().or_else(|| hooks::starting(self.id))
+    }
+
+    pub(crate) fn depth(&self) -> u64 {
+        self.current.load().as_ref().map_or(0, |incarnation| incarnation.gate.depth())
+    }
+
+    /// Offers a message without waiting.
+    pub(crate) fn offer(&self, mut message: M, permit: impl Fn() -> Permit) -> Offer<M> {
+        loop {
+            let current = self.current.load();
+            let starting;
+            let incarnation = match current.as_ref() {
+                Some(incarnation) => incarnation,
+                None => match hooks::starting(self.id) {
+                    Some(found) => {
+                        starting = found;
+                        &starting
+                    }
+                    None if self.gone.load(Ordering::Acquire) => return Offer::Gone(message),
+                    None => return Offer::Absent(message),
+                },
+            };
+            match incarnation.gate.try_enter() {
+                Ok(()) => match incarnation.push(message, permit()) {
+                    Ok(()) => return Offer::Accepted,
+                    // ractor refuses: the actor stops or drains, and this slot will soon be clear.
+                    Err(back) => {
+                        incarnation.gate.close();
+                        message = back;
+                    }
+                },
+                Err(Barred::Full) => return Offer::Full(message, Waiting),
+                Err(Barred::Closed) => {
+                    // Ending: wait for the next incarnation, if there is to be one.
+                    return if self.gone.load(Ordering::Acquire) {
+                        Offer::Gone(message)
+                    } else {
+                        Offer::Absent(message)
+                    };
+                }
+            }
+        }
+    }
+
+    /// Offers a message, waiting for room and for the next incarnation. The message comes back if
+    /// the actor will not.
+    pub(crate) async fn push(&self, message: M, permit: impl Fn() -> Permit) -> Result<(), M> {
+        let mut message = message;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.offer(message, &permit) {
+                Offer::Accepted => return Ok(()),
+                Offer::Gone(back) => return Err(back),
+                Offer::Absent(back) => {
+                    message = back;
+                    changed.await;
+                }
+                Offer::Full(back, Waiting) => {
+                    message = back;
+                    let Some(incarnation) = self.incarnation() else { continue };
+                    if incarnation.gate.enter().await {
+                        match incarnation.push(message, permit()) {
+                            Ok(()) => return Ok(()),
+                            Err(back) => {
+                                incarnation.gate.close();
+                                message = back;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends when the incarnation that is here now has closed its mailbox.
+    pub(crate) async fn closed(incarnation: Option<Arc<Incarnation<M>>>) {
+        match incarnation {
+            Some(incarnation) => incarnation.gate.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(crate) async fn until_gone(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_gone() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) fn unread(&self, count: u64, why: &Exit) {
+        if count > 0
+            && let Some(system) = self.system.upgrade()
+        {
+            system.bury(Unread { to: &self.label, message: M::NAME, count, why });
+        }
+    }
+}
+
+impl<M: Message> Deliver for Slot<M> {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn schema(&self) -> (&'static str, u32) {
+        (M::NAME, M::FINGERPRINT)
+    }
+
+    fn deliver(
+        &self,
+        bytes: &[u8],
+        schema: u32,
+        limits: Limits,
+        charge: Charge,
+    ) -> Result<(), Unanswered> {
+        let Some(codec) = &M::CODEC else {
+            return Err(Unanswered::Undecodable(format!("`{}` does not cross nodes", M::NAME)));
+        };
+        if schema != M::FINGERPRINT {
+            return Err(Unanswered::Undecodable(format!(
+                "the sender's definition of the message differs from `{}` here",
+                M::NAME
+            )));
+        }
+        let Some(incarnation) = self.current.load_full() else {
+            return Err(Unanswered::NoSuchActor);
+        };
+        let message = (codec.decode)(bytes, limits)
+            .map_err(|why| Unanswered::Undecodable(why.to_string()))?;
+        // The link's credit bounds what lies here: waiting for room would stop the whole lane.
+        if !incarnation.gate.force() {
+            return Err(Unanswered::NoSuchActor);
+        }
+        incarnation.push(message, Permit::Charged(charge)).map_err(|_| Unanswered::NoSuchActor)
+    }
+
+    fn watch(&self) -> Watch {
+        match self.incarnation() {
+            Some(incarnation) => incarnation.watch(),
+            None => Watch::over(Exit::NoSuchActor),
+        }
+    }
+
+    fn on_gone(&self, then: Box<dyn FnOnce() + Send>) {
+        let mut wills = self.wills.lock();
+        if !self.gone.load(Ordering::Acquire) {
+            wills.push(then);
+        } else {
+            drop(wills);
+            then();
+        }
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// Held by whoever can start the actor again; when the last one goes, the slot is vacant for good.
+pub(crate) struct SlotOwner<M: Message> {
+    pub(crate) slot: Arc<Slot<M>>,
+}
+
+impl<M: Message> Drop for SlotOwner<M> {
+    fn drop(&mut self) {
+        self.slot.set_gone();
+        if let Some(system) = self.slot.system.upgrade() {
+            system.forget(self.slot.id, &self.slot.label);
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! The owner of everything that would otherwise be process-wide.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use ractor::{
+    Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SupervisionEvent,
+};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng, TryRngCore};
+use thiserror::Error;
+use tokio::sync::watch;
+use umbel_supervision::{ChildSpec, StartError, Supervisor, SupervisorRef};
+
+use crate::address::Address;
+use crate::clock::{Clock, WallClock};
+use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
+use crate::managed::Managed;
+use crate::message::Message;
+use crate::slot::{Slot, SlotOwner};
+use crate::topic::{Subscription, Topic};
+use crate::wire::Deliver;
+
+/// The messages that a mailbox holds unless it is told otherwise.
+pub const MAILBOX_CAPACITY: usize = 1024;
+
+/// How long an actor without a supervisor has to stop when the system shuts down: OTP's default for
+/// a worker.
+pub const SHUTDOWN_PER_ACTOR: Duration = Duration::from_secs(5);
+
+/// A set of actors that live and die together: it owns their names, topics, clock, chance and end.
+///
+/// Cheap to clone. A process may hold any number; they share nothing. Dropping the last handle
+/// leaves the actors running, as they hold one too: end them with [`System::shutdown`].
+#[derive(Clone)]
+pub struct System {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct WeakSystem(Weak<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    mailbox_capacity: usize,
+    clock: Arc<dyn Clock>,
+    chance: Mutex<StdRng>,
+    next_id: AtomicU64,
+    root: ActorCell,
+    /// Those directly under the root: they may take longer to stop than an actor.
+    supervisors: Mutex<Vec<ActorCell>>,
+    names: Mutex<BTreeMap<Arc<str>, (u64, Arc<dyn Any + Send + Sync>)>>,
+    exports: RwLock<HashMap<u64, Arc<dyn Deliver>>>,
+    topics: Mutex<BTreeMap<Arc<str>, Box<dyn Any + Send>>>,
+    dead_letters: Topic<DeadLetter>,
+    stopping: AtomicBool,
+    stopped: watch::Sender<bool>,
+}
+
+/// What a [`System`] is made of, where the defaults do not do.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct SystemBuilder {
+    name: Arc<str>,
+    mailbox_capacity: usize,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+}
+
+impl SystemBuilder {
+    /// The messages that an actor's mailbox holds, at least one. Default: [`MAILBOX_CAPACITY`].
+    pub fn mailbox_capacity(mut self, messages: usize) -> Self {
+        self.mailbox_capacity = messages.max(1);
+        self
+    }
+
+    /// The wall clock. Default: the operating system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The seed of all the system's chance. Default: from the operating system.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the system.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and where the operating system has no randomness to give.
+    pub fn start(self) -> System {
+        let chance = match self.seed {
+            Some(seed) => StdRng::seed_from_u64(seed),
+            None => {
+                let mut seed = [0; 32];
+                rand::rngs::OsRng
+                    .try_fill_bytes(&mut seed)
+                    .expect("the operating system gives randomness; or set a seed");
+                StdRng::from_seed(seed)
+            }
+        };
+        let (root, _) = ActorRuntime::spawn_instant(None, Root, ())
+            .expect("an unnamed actor that was never started can be");
+        System {
+            inner: Arc::new(Inner {
+                name: self.name,
+                mailbox_capacity: self.mailbox_capacity,
+                clock: self.clock,
+                chance: Mutex::new(chance),
+                next_id: AtomicU64::new(1),
+                root: root.get_cell(),
+                supervisors: Mutex::default(),
+                names: Mutex::default(),
+                exports: RwLock::default(),
+                topics: Mutex::default(),
+                dead_letters: Topic::new("umbel.dead-letters"),
+                stopping: AtomicBool::new(false),
+                stopped: watch::Sender::new(false),
+            }),
+        }
+    }
+}
+
+/// How an actor is started, where the defaults do not do.
+#[derive(Clone, Debug, Default)]
+pub struct SpawnOptions {
+    /// A name, unique in the system, under which [`System::whereis`] finds it.
+    pub name: Option<String>,
+    /// The messages that its mailbox holds; the system's default where it is `None`.
+    pub mailbox_capacity: Option<usize>,
+}
+
+/// Why an actor was not started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// Another actor has the name.
+    #[error("the name {0:?} is taken in this system")]
+    NameTaken(String),
+    /// The system is shutting down.
+    #[error("system {0:?} is shutting down")]
+    ShuttingDown(Arc<str>),
+    /// Its `pre_start` failed or panicked.
+    #[error("the actor failed to start")]
+    Failed(#[source] ractor::SpawnErr),
+}
+
+/// What became of a system that was shut down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// The actors that stopped by themselves when asked.
+    pub stopped: usize,
+    /// The ractor ids of those that did not stop in time and were killed.
+    pub killed: Vec<String>,
+}
+
+impl System {
+    /// Starts a system with defaults.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and where the operating system has no randomness to give.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self::builder(name).start()
+    }
+
+    /// Begins a system that is to differ from the defaults.
+    pub fn builder(name: impl Into<Arc<str>>) -> SystemBuilder {
+        SystemBuilder {
+            name: name.into(),
+            mailbox_capacity: MAILBOX_CAPACITY,
+            clock: Arc::new(WallClock),
+            seed: None,
+        }
+    }
+
+    /// The system's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The system's wall clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// The next number of the system's seeded generator.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.inner.chance.lock().next_u64()
+    }
+
+    /// Starts an actor that nobody restarts. It is stopped when the system shuts down.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left behind.
+    pub async fn spawn<A: Actor<Msg: Message>>(
+        &self,
+        actor: A,
+        arguments: A::Arguments,
+    ) -> Result<Address<A::Msg>, SpawnError> {
+        self.spawn_with(SpawnOptions::default(), actor, arguments).await
+    }
+
+    /// Starts an actor that nobody restarts, with options.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left behind.
+    pub async fn spawn_with<A: Actor<Msg: Message>>(
+        &self,
+        options: SpawnOptions,
+        actor: A,
+        arguments: A::Arguments,
+    ) -> Result<Address<A::Msg>, SpawnError> {
+        if self.inner.stopping.load(Ordering::Acquire) {
+            return Err(SpawnError::ShuttingDown(self.inner.name.clone()));
+        }
+        let owner = match &options.name {
+            Some(name) => self.named_slot(name)?,
+            None => self.slot(std::any::type_name::<A>()),
+        };
+        let address = Address::local(owner.slot.clone());
+        let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
+        let managed = Managed::new(actor, capacity, owner, self.clone());
+        ActorRuntime::spawn_linked(None, managed, arguments, self.inner.root.clone())
+            .await
+            .map_err(SpawnError::Failed)?;
+        Ok(address)
+    }
+
+    /// Declares an actor for a [`Supervisor`], under a name that is unique in the system.
+    ///
+    /// `make` is called for every start. The specification carries the actor's address
+    /// ([`ChildSpec::handle`]), which holds over all restarts.
+    ///
+    /// # Panics
+    /// Where another actor has the name.
+    pub fn child<A: Actor<Msg: Message>>(
+        &self,
+        name: impl Into<String>,
+        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    ) -> ChildSpec<Address<A::Msg>> {
+        self.child_with(name, SpawnOptions::default(), make)
+    }
+
+    /// Declares an actor for a [`Supervisor`], with options; their name is not used.
+    ///
+    /// # Panics
+    /// Where another actor has the name.
+    pub fn child_with<A: Actor<Msg: Message>>(
+        &self,
+        name: impl Into<String>,
+        options: SpawnOptions,
+        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    ) -> ChildSpec<Address<A::Msg>> {
+        let name = name.into();
+        let owner = self
+            .named_slot::<A::Msg>(&name)
+            .unwrap_or_else(|why| panic!("child specification: {why}"));
+        let address = Address::local(owner.slot.clone());
+        let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
+        let system = self.clone();
+        let start = move |supervisor: ActorCell| {
+            let (actor, arguments) = make();
+            let managed = Managed::new(actor, capacity, owner.clone(), system.clone());
+            async move {
+                let (actor, _) =
+                    ActorRuntime::spawn_linked(None, managed, arguments, supervisor).await?;
+                Ok(actor.get_cell())
+            }
+        };
+        ChildSpec::new(name, start).with_handle(address)
+    }
+
+    /// Starts a supervision tree under the system's root.
+    ///
+    /// # Errors
+    /// [`StartError`]: which child failed to start, and why. Those before it were stopped again.
+    pub async fn supervise(&self, supervisor: Supervisor) -> Result<SupervisorRef, StartError> {
+        let started = supervisor.seed(self.random()).start_linked(self.inner.root.clone()).await?;
+        let mut supervisors = self.inner.supervisors.lock();
+        supervisors.retain(|one| one.get_status() < ActorStatus::Stopped);
+        supervisors.push(started.cell());
+        drop(supervisors);
+        Ok(started)
+    }
+
+    /// The actor of this name, if there is one and it takes such messages.
+    #[must_use]
+    pub fn whereis<M: Message>(&self, name: &str) -> Option<Address<M>> {
+        let (_, slot) = self.inner.names.lock().get(name)?.clone();
+        slot.downcast::<Slot<M>>().ok().map(Address::local)
+    }
+
+    /// The topic of this name, made on first use.
+    ///
+    /// # Panics
+    /// Where the topic carries another type of message.
+    #[must_use]
+    pub fn topic<T: Clone + Send + 'static>(&self, name: &str) -> Topic<T> {
+        let mut topics = self.inner.topics.lock();
+        let topic = topics
+            .entry(name.into())
+            .or_insert_with(|| Box::new(Topic::<T>::new(name)))
+            .downcast_ref::<Topic<T>>();
+        let Some(topic) = topic else { panic!("topic {name:?} carries another type of message") };
+        topic.clone()
+    }
+
+    /// The messages that were accepted and that no actor handled, from now on.
+    #[must_use]
+    pub fn dead_letters(&self) -> Subscription<DeadLetter> {
+        self.inner.dead_letters.subscribe()
+    }
+
+    /// Notes a message that no actor handled.
+    pub fn dead_letter(&self, letter: DeadLetter) {
+        metrics::counter!("umbel_dead_letters_total").increment(letter.count);
+        tracing::debug!(target: "umbel", %letter, "dead letter");
+        self.inner.dead_letters.publish(letter);
+    }
+
+    /// Stops every actor, the youngest first, and ends by `deadline`. An actor has
+    /// [`SHUTDOWN_PER_ACTOR`] to stop, a supervision tree as long as there is; whoever is not done
+    /// then is killed. Actors under a supervisor stop in its order.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.inner.stopping.store(true, Ordering::Release);
+        let end = tokio::time::Instant::now() + deadline;
+        let mut report = ShutdownReport::default();
+        loop {
+            // A child may have been on its way when the flag was set: look until none is left.
+            let mut children = self.inner.root.get_children();
+            if children.is_empty() {
+                break;
+            }
+            children.sort_by_key(|child| std::cmp::Reverse(child.get_id()));
+            for child in children {
+                let is_supervisor =
+                    self.inner.supervisors.lock().iter().any(|one| one.get_id() == child.get_id());
+                let patience = tokio::time::Instant::now() + SHUTDOWN_PER_ACTOR;
+                let until = if is_supervisor { end } else { end.min(patience) };
+                child.stop(None);
+                if tokio::time::timeout_at(until, child.wait(None)).await.is_ok() {
+                    report.stopped += 1;
+                } else {
+                    report.killed.push(child.get_id().to_string());
+                    child.kill();
+                    let _ = child.wait(None).await;
+                }
+            }
+        }
+        self.inner.root.stop(None);
+        let _ = self.inner.root.wait(None).await;
+        self.inner.stopped.send_replace(true);
+        report
+    }
+
+    /// Ends when the system has been shut down.
+    pub async fn stopped(&self) {
+        let mut stopped = self.inner.stopped.subscribe();
+        // The sender lives in `self`.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    /// How many actors and supervisors live directly under the system's root.
+    #[must_use]
+    pub fn top_level_actors(&self) -> usize {
+        self.inner.root.get_children().len()
+    }
+
+    /// Makes an actor known to the links of a cluster, and forgets it when it is gone.
+    #[doc(hidden)]
+    pub fn export(&self, actor: Arc<dyn Deliver>) {
+        let id = actor.id();
+        {
+            let mut exports = self.inner.exports.write();
+            if exports.contains_key(&id) {
+                return;
+            }
+            exports.insert(id, actor.clone());
+        }
+        let system = WeakSystem(Arc::downgrade(&self.inner));
+        actor.on_gone(Box::new(move || {
+            if let Some(system) = system.upgrade() {
+                system.inner.exports.write().remove(&id);
+            }
+        }));
+    }
+
+    /// An actor that was exported and is not gone.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn exported(&self, id: u64) -> Option<Arc<dyn Deliver>> {
+        self.inner.exports.read().get(&id).cloned()
+    }
+
+    pub(crate) fn bury(&self, unread: Unread<'_>) {
+        let Unread { to, message, count, why } = unread;
+        self.dead_letter(DeadLetter::new(
+            to.clone(),
+            message,
+            count,
+            DeadLetterReason::Unread(why.clone()),
+        ));
+    }
+
+    /// Called when a slot is vacant for good.
+    pub(crate) fn forget(&self, id: u64, label: &str) {
+        let mut names = self.inner.names.lock();
+        if names.get(label).is_some_and(|(holder, _)| *holder == id) {
+            let forgotten = names.remove(label);
+            drop(names);
+            drop(forgotten);
+        }
+    }
+
+    fn slot<M: Message>(&self, label: impl Into<Arc<str>>) -> Arc<SlotOwner<M>> {
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let weak = WeakSystem(Arc::downgrade(&self.inner));
+        Arc::new(SlotOwner { slot: Slot::new(id, label.into(), weak) })
+    }
+
+    fn named_slot<M: Message>(&self, name: &str) -> Result<Arc<SlotOwner<M>>, SpawnError> {
+        let owner = self.slot::<M>(name);
+        let mut names = self.inner.names.lock();
+        if names.contains_key(name) {
+            drop(names);
+            return Err(SpawnError::NameTaken(name.to_owned()));
+        }
+        names.insert(owner.slot.label.clone(), (owner.slot.id, owner.slot.clone()));
+        drop(names);
+        Ok(owner)
+    }
+}
+
+impl WeakSystem {
+    pub(crate) fn upgrade(&self) -> Option<System> {
+        self.0.upgrade().map(|inner| System { inner })
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("System").field(&self.inner.name).finish()
+    }
+}
+
+/// The parent of all that is started without a supervisor. A child's end is not its own.
+struct Root;
+
+enum Never {}
+
+impl ractor::Message for Never {}
+
+impl Actor for Root {
+    type Msg = Never;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Never>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Never>,
+        event: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(actor, why) = event {
+            tracing::warn!(target: "umbel", actor = %actor.get_id(), %why, "an actor failed");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The seam between actors and the links of a cluster: what `umbel-cluster` implements so that
+//! addresses and replies mean the same on every node.
+//!
+//! Nothing here is needed to use actors on one machine.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::codec::{EncodeError, Limits};
+pub use crate::parcel::{Charge, Credit};
+use crate::watch::Watch;
+
+/// Writes one value behind what the buffer holds, using at most so many bytes.
+pub type Encode<'a> = &'a mut dyn FnMut(&mut Vec<u8>, usize) -> Result<(), EncodeError>;
+
+/// Where an actor lives: which life of which node, and which actor there.
+///
+/// `actor` names an actor of that life only. (Entities, named by type and key, will be a second
+/// kind of target in the envelope.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ActorPath {
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Which life of the node.
+    pub incarnation: u64,
+    /// The actor's number in that life.
+    pub actor: u64,
+}
+
+impl fmt::Display for ActorPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}/{}", self.node, self.incarnation, self.actor)
+    }
+}
+
+/// The link that a message is being encoded for, or decoded from.
+pub trait Wire {
+    /// Makes a local actor reachable for other nodes, and says under which path.
+    fn export(&self, actor: Arc<dyn Deliver>) -> ActorPath;
+
+    /// What the path of an actor means here.
+    ///
+    /// # Errors
+    /// Where no such node can be.
+    fn import(&self, path: &ActorPath) -> Result<Imported, WireError>;
+
+    /// Notes that the message asks a question, and under which correlation id.
+    ///
+    /// # Errors
+    /// [`WireError::TooManyAsks`] where the link's bound on open questions is reached.
+    fn expect_answer(&self, pending: Arc<dyn Pending>) -> Result<u64, WireError>;
+
+    /// The way back for the answer to a question that came in this message.
+    ///
+    /// # Errors
+    /// [`WireError::UnknownCorrelation`] where the message's header does not name it.
+    fn answers(&self, correlation: u64) -> Result<Arc<dyn Answers>, WireError>;
+}
+
+/// What is found at a path.
+#[derive(Clone)]
+pub enum Imported {
+    /// An actor of this node.
+    Here(Arc<dyn Deliver>),
+    /// An actor of this node that is gone.
+    Gone,
+    /// An actor of another node.
+    There(Arc<dyn Route>),
+}
+
+impl fmt::Debug for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here(_) => "Here",
+            Self::Gone => "Gone",
+            Self::There(_) => "There",
+        })
+    }
+}
+
+/// Why an address or a reply could not become part of a frame, or come out of one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The bound on questions that wait for an answer over one link is reached.
+    #[error("{max} asks over this link already wait for their answers")]
+    TooManyAsks {
+        /// The bound.
+        max: usize,
+    },
+    /// The frame's header does not name the correlation id that its body uses.
+    #[error("correlation id {0} is not in the frame's header")]
+    UnknownCorrelation(u64),
+    /// The path names no node that could be.
+    #[error("the address names an impossible node: {0}")]
+    BadNode(String),
+}
+
+/// The way to the actors of one other node.
+pub trait Route: Send + Sync + 'static {
+    /// Encodes one message and puts it on its way, or says why not. Never waits.
+    ///
+    /// # Errors
+    /// [`RouteError`]; nothing was sent.
+    fn try_send(&self, to: &ActorPath, schema: u32, encode: Encode<'_>) -> Result<(), RouteError>;
+
+    /// Ends when it is worth trying again after [`RouteError::Full`].
+    fn room(&self) -> BoxFuture<'_, ()>;
+
+    /// Watches an actor of that node.
+    fn watch(&self, to: &ActorPath) -> Watch;
+}
+
+/// Why a message could not be put on its way.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The receiver's credit is used up.
+    #[error("the receiving node has not yet worked off what it was sent")]
+    Full,
+    /// There is no link to the node.
+    #[error("node {0} cannot be reached")]
+    Unreachable(String),
+    /// The message cannot be encoded, or not within the link's limit.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The bound on open questions is reached.
+    #[error("{max} asks over this link already wait for their answers")]
+    TooManyAsks {
+        /// The bound.
+        max: usize,
+    },
+}
+
+/// A local actor as a link sees it.
+pub trait Deliver: Any + Send + Sync {
+    /// The actor's number in its system.
+    fn id(&self) -> u64;
+
+    /// The name and the fingerprint of the messages that it takes.
+    fn schema(&self) -> (&'static str, u32);
+
+    /// Decodes a message and puts it into the mailbox. Runs in the link's [`scope`].
+    ///
+    /// # Errors
+    /// Why the actor did not get it.
+    fn deliver(
+        &self,
+        bytes: &[u8],
+        schema: u32,
+        limits: Limits,
+        charge: Charge,
+    ) -> Result<(), Unanswered>;
+
+    /// Watches the actor's present incarnation.
+    fn watch(&self) -> Watch;
+
+    /// Runs `then` when the actor is gone for good, restarts included; at once if it is already.
+    fn on_gone(&self, then: Box<dyn FnOnce() + Send>);
+
+    /// For downcasting.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A question that waits for its answer on this node.
+pub trait Pending: Send + Sync {
+    /// Here is the answer.
+    fn answer(&self, bytes: &[u8], limits: Limits);
+
+    /// There will be none.
+    fn fail(&self, why: Unanswered);
+
+    /// Leaves word what to do when the asker gives up.
+    fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>);
+}
+
+/// The way back over a link.
+pub trait Answers: Send + Sync {
+    /// Sends an answer.
+    fn answer(&self, correlation: u64, encode: Encode<'_>);
+
+    /// Says that there will be none.
+    fn refuse(&self, correlation: u64, why: Unanswered);
+
+    /// Whether the asker is known to have given up.
+    fn is_cancelled(&self, correlation: u64) -> bool;
+}
+
+/// Why a question that reached its node, or was on its way there, got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// The actor dropped the reply: it crashed, stopped, or did not care to answer.
+    #[error("the reply was dropped without an answer")]
+    Dropped,
+    /// There is no such actor.
+    #[error("there is no such actor")]
+    NoSuchActor,
+    /// The question or the answer could not be decoded.
+    #[error("it could not be decoded: {0}")]
+    Undecodable(String),
+    /// The answer could not be encoded, or is too large.
+    #[error("the answer could not be encoded: {0}")]
+    Unencodable(String),
+    /// The actor has more waiting than it may.
+    #[error("the actor is overloaded")]
+    Overloaded,
+    /// The link was lost, or there is none; whether the question arrived is unknown.
+    #[error("node {0} cannot be reached")]
+    Unreachable(String),
+}
+
+scoped_tls::scoped_thread_local!(static WIRE: Arc<dyn Wire>);
+
+/// Encodes or decodes within a link: addresses and replies find their way through `wire`.
+///
+/// Scopes nest; the inner one counts.
+pub fn scope<R>(wire: &Arc<dyn Wire>, work: impl FnOnce() -> R) -> R {
+    WIRE.set(wire, work)
+}
+
+pub(crate) fn with<R>(work: impl FnOnce(&dyn Wire) -> R) -> Option<R> {
+    if WIRE.is_set() { Some(WIRE.with(|wire| work(&**wire))) } else { None }
+}

@@ -1,0 +1,135 @@
+//! Addresses over restarts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use umbel_actors::{
+    Actor, ActorProcessingErr, ActorRef, AskError, Backoff, Exit, Message, Reply, Restart,
+    Strategy, Supervisor, System, TellError,
+};
+
+#[derive(Message)]
+enum Order {
+    Life(Reply<u64>),
+    Crash,
+    CrashOn(Reply<()>),
+}
+
+/// Knows which of its lives this is.
+struct Phoenix(Arc<AtomicU64>);
+
+impl Actor for Phoenix {
+    type Msg = Order;
+    type State = u64;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Order>, (): ()) -> Result<u64, ActorProcessingErr> {
+        Ok(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Order>,
+        order: Order,
+        life: &mut u64,
+    ) -> Result<(), ActorProcessingErr> {
+        match order {
+            Order::Life(reply) => reply.send(*life),
+            Order::Crash => return Err("told to".into()),
+            Order::CrashOn(_reply) => panic!("told to"),
+        }
+        Ok(())
+    }
+}
+
+fn phoenix() -> impl Fn() -> (Phoenix, ()) + Send + Sync + 'static {
+    let lives = Arc::new(AtomicU64::new(0));
+    move || (Phoenix(lives.clone()), ())
+}
+
+#[tokio::test]
+async fn an_address_works_on_after_its_actor_was_restarted() {
+    let system = System::new("test");
+    let child = system.child("phoenix", phoenix());
+    let address = child.handle().clone();
+    let tree = Supervisor::new("tree", Strategy::OneForOne)
+        .intensity(10, Duration::from_secs(5))
+        .child(child);
+    let _tree = system.supervise(tree).await.unwrap();
+    for life in 1..=5 {
+        assert_eq!(address.ask(Order::Life).await, Ok(life));
+        let end = address.watch();
+        address.tell(Order::Crash).await.unwrap();
+        assert_eq!(end.await, Exit::Failed("told to".into()));
+    }
+    assert_eq!(system.whereis::<Order>("phoenix"), Some(address));
+    let report = system.shutdown(Duration::from_secs(5)).await;
+    assert!(report.killed.is_empty());
+}
+
+#[tokio::test]
+async fn an_ask_in_the_hands_of_a_crashing_actor_ends_at_once_and_the_next_one_is_answered() {
+    let system = System::new("test");
+    let child = system.child("phoenix", phoenix());
+    let address = child.handle().clone();
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(child);
+    let _tree = system.supervise(tree).await.unwrap();
+    let asked = tokio::time::Instant::now();
+    let answer = address.ask_within(Duration::from_secs(60), Order::CrashOn).await;
+    assert_eq!(answer, Err(AskError::Dropped));
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    assert_eq!(address.ask(Order::Life).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_two_lives_tell_waits_and_try_tell_says_so() {
+    let system = System::new("test");
+    let child =
+        system.child("phoenix", phoenix()).backoff(Backoff::constant(Duration::from_secs(3)));
+    let address = child.handle().clone();
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(child);
+    let _tree = system.supervise(tree).await.unwrap();
+    let end = address.watch();
+    address.tell(Order::Crash).await.unwrap();
+    end.await;
+    assert!(matches!(address.try_tell(Order::Crash), Err(TellError::Restarting(_))));
+    let within = Duration::from_secs(1);
+    let early = address.ask_within(within, Order::Life).await;
+    assert_eq!(early, Err(AskError::TimedOut(within)));
+    assert_eq!(address.ask(Order::Life).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_child_that_is_not_restarted_leaves_a_closed_address() {
+    let system = System::new("test");
+    let child = system.child("phoenix", phoenix()).restart(Restart::Temporary);
+    let address = child.handle().clone();
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(child);
+    let _tree = system.supervise(tree).await.unwrap();
+    address.tell(Order::Crash).await.unwrap();
+    // The second one waits, as the child might come back, until it is known that it will not.
+    let mut told = address.tell(Order::Crash).await;
+    while told.is_ok() {
+        told = address.tell(Order::Crash).await;
+    }
+    assert!(matches!(told, Err(TellError::Closed(Order::Crash))));
+    assert!(address.is_gone());
+}
+
+#[tokio::test]
+async fn a_supervisor_that_gives_up_closes_its_childrens_addresses() {
+    let system = System::new("test");
+    let child = system.child("phoenix", phoenix());
+    let address = child.handle().clone();
+    let tree = Supervisor::new("tree", Strategy::OneForOne)
+        .intensity(0, Duration::from_secs(5))
+        .child(child);
+    let _tree = system.supervise(tree).await.unwrap();
+    address.tell(Order::Crash).await.unwrap();
+    let answer = address.ask_within(Duration::from_secs(60), Order::Life).await;
+    assert!(matches!(answer, Err(AskError::Closed | AskError::Dropped)), "{answer:?}");
+    while system.whereis::<Order>("phoenix").is_some() {
+        tokio::task::yield_now().await;
+    }
+}
