@@ -1,6 +1,9 @@
 //! The user's actor, wrapped.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use metrics::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -47,21 +50,30 @@ impl<A: Actor<Msg: Message>> Managed<A> {
         self.incarnation.get().expect("ractor calls pre_start before every other hook")
     }
 
-    /// Runs a hook; an error or a panic in it is the actor's end.
+    /// Polls a hook; an error or a panic in it is the actor's end.
+    fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        hook: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
+    ) -> Poll<Result<T, ActorProcessingErr>> {
+        let incarnation = self.incarnation();
+        let failed = |why| incarnation.ending(Exit::Failed(why));
+        let polled = hooks::poll_within(&self.surroundings, cx, hook, failed);
+        match &polled {
+            Poll::Pending => incarnation.gate.relieve(),
+            Poll::Ready(Err(why)) => incarnation.ending(Exit::Failed(why.to_string())),
+            Poll::Ready(Ok(_)) => {}
+        }
+        polled
+    }
+
+    /// Runs a hook that is not run for each message.
     async fn run<T>(
         &self,
         hook: impl Future<Output = Result<T, ActorProcessingErr>>,
     ) -> Result<T, ActorProcessingErr> {
-        let incarnation = self.incarnation();
-        let watch = |panic: Option<String>| match panic {
-            Some(why) => incarnation.ending(Exit::Failed(why)),
-            None => incarnation.gate.relieve(),
-        };
-        let result = hooks::within(&self.surroundings, watch, hook).await;
-        if let Err(why) = &result {
-            incarnation.ending(Exit::Failed(why.to_string()));
-        }
-        result
+        let mut hook = pin!(hook);
+        poll_fn(|cx| self.poll(cx, hook.as_mut())).await
     }
 }
 
@@ -118,18 +130,18 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         }
         self.handled.increment(1);
         async move {
-            let hook = self.actor.handle(myself, message, state);
+            // Made here and polled where it lies: see `hooks::poll_within`.
+            let mut hook = pin!(self.actor.handle(myself, message, state));
             if tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG) {
-                use tracing::Instrument as _;
                 let span = tracing::debug_span!(
                     target: "umbel::message",
                     "handle",
                     actor = %self.owner.slot.label,
                     message = A::Msg::NAME,
                 );
-                return self.run(hook.instrument(span)).await;
+                return poll_fn(|cx| span.in_scope(|| self.poll(cx, hook.as_mut()))).await;
             }
-            self.run(hook).await
+            poll_fn(|cx| self.poll(cx, hook.as_mut())).await
         }
     }
 

@@ -39,7 +39,7 @@ impl fmt::Display for ActorPath {
 }
 
 /// The link that a message is being encoded for, or decoded from.
-pub trait Wire {
+pub trait Wire: Send + Sync {
     /// Makes a local actor reachable for other nodes, and says under which path.
     fn export(&self, actor: Arc<dyn Deliver>) -> ActorPath;
 
@@ -96,6 +96,9 @@ pub enum WireError {
     /// The frame's header does not name the correlation id that its body uses.
     #[error("correlation id {0} is not in the frame's header")]
     UnknownCorrelation(u64),
+    /// What is published goes to many: none of them could be the one to answer.
+    #[error("a reply cannot travel in what is published")]
+    Published,
     /// The path names no node that could be.
     #[error("the address names an impossible node: {0}")]
     BadNode(String),

@@ -1,0 +1,109 @@
+//! Many [`Peers`] in a network with faults: whatever happens, in the end each pair is joined by
+//! exactly one link.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::mesh::{Event, Fault, Mesh};
+use super::*;
+
+const SETTLE: Duration = Duration::from_secs(90);
+
+fn faults(nodes: usize) -> impl Strategy<Value = Vec<(u64, Fault)>> {
+    let node = || 0..nodes;
+    let fault = prop_oneof![
+        2 => (node(), any::<bool>()).prop_map(|(node, silently)| Fault::Kill { node, silently }),
+        4 => (node(), any::<bool>())
+            .prop_map(|(node, elsewhere)| Fault::Restart { node, elsewhere }),
+        2 => (node(), 1..20_000_u64).prop_map(|(node, millis)| Fault::Pause { node, millis }),
+        2 => ((node(), node()), 1..20_000_u64)
+            .prop_map(|(nodes, millis)| Fault::Cut { nodes, millis }),
+        2 => node().prop_map(|node| Fault::Reset { node }),
+        1 => node().prop_map(|node| Fault::Leave { node }),
+    ];
+    prop::collection::vec((0..30_000_u64, fault), 0..20)
+}
+
+fn scenario() -> impl Strategy<Value = (usize, u64, u64, Vec<(u64, Fault)>)> {
+    (2..6_usize).prop_flat_map(|nodes| (Just(nodes), any::<u64>(), 0..30_u64, faults(nodes)))
+}
+
+fn run(nodes: usize, seed: u64, loss: u64, faults: &[(u64, Fault)]) -> Result<Mesh, String> {
+    let config = PeersConfig::default();
+    let mut mesh = Mesh::new(nodes, seed, loss, &config);
+    for (millis, fault) in faults {
+        mesh.at(Duration::from_millis(*millis), Event::Fault(fault.clone()));
+    }
+    let healed = Duration::from_secs(30);
+    mesh.run_until(healed, &config);
+    mesh.heal(&config);
+    mesh.run_until(healed + SETTLE, &config);
+    mesh.check_meshed()?;
+    Ok(mesh)
+}
+
+proptest! {
+    // A case takes two minutes of simulated time; `PROPTEST_CASES` counts four for one here.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.div_ceil(4),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_pair_ends_with_exactly_one_link((nodes, seed, loss, faults) in scenario()) {
+        let mesh = run(nodes, seed, loss, &faults);
+        prop_assert!(mesh.is_ok(), "{}", mesh.err().unwrap());
+    }
+}
+
+#[test]
+fn a_mesh_that_has_settled_stays_as_it_is() {
+    for seed in 0..8 {
+        let mut mesh = run(5, seed, 20, &[]).unwrap();
+        let (noise, links) = (mesh.noise, mesh.wires.len());
+        mesh.run_until(mesh.now + SETTLE, &PeersConfig::default());
+        mesh.check_meshed().unwrap();
+        assert_eq!(mesh.noise, noise, "nobody dials, comes or goes any more");
+        assert_eq!(links, 5 * 4 / 2, "no connection is left over");
+    }
+}
+
+#[test]
+fn whoever_joins_through_one_is_linked_with_all_within_two_seconds() {
+    for seed in 0..8 {
+        let config = PeersConfig::default();
+        let mut mesh = Mesh::new(10, seed, 0, &config);
+        mesh.run_until(Duration::from_secs(2), &config);
+        mesh.check_meshed().unwrap();
+    }
+}
+
+#[test]
+fn fifty_restarts_in_a_row_leave_nothing_of_earlier_lives() {
+    let config = PeersConfig::default();
+    let mut mesh = Mesh::new(3, 7, 0, &config);
+    for round in 1..=50 {
+        mesh.run_until(Duration::from_secs(round * 2), &config);
+        mesh.fault(Fault::Restart { node: 2, elsewhere: round % 2 == 0 }, &config);
+    }
+    mesh.run_until(mesh.now + Duration::from_secs(20), &config);
+    mesh.check_meshed().unwrap();
+    for node in &mesh.nodes {
+        let peers = node.peers.as_ref().unwrap();
+        assert_eq!(peers.view().peers.len(), 2);
+        assert_eq!(peers.roster.dials.len(), 0);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let faults = [(1_000, Fault::Restart { node: 1, elsewhere: false })];
+    let trace = |seed| {
+        let mesh = run(4, seed, 10, &faults).unwrap();
+        let ups: Vec<_> = mesh.nodes.into_iter().map(|node| node.up).collect();
+        (ups, mesh.sequence, mesh.noise)
+    };
+    assert_eq!(trace(3), trace(3));
+    assert_ne!(trace(3), trace(4));
+}

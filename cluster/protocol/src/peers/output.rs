@@ -1,0 +1,140 @@
+//! What [`Peers`](crate::Peers) decides.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Endpoint, Incarnation, LinkId, NodeId, NodeName, PeerInfo, Reason, Refusal};
+
+/// Something to be done, in the order given, by whoever drives [`Peers`](crate::Peers).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeersOutput {
+    /// Dial: connect, judge one another, open all lanes. Answered by `LinkUp`, `DialFailed` or
+    /// `DialRefused` with the same link.
+    Dial {
+        /// The id to dial with.
+        link: LinkId,
+        /// Where.
+        endpoint: Endpoint,
+        /// Who must answer; `None` for a seed whose name is not known yet.
+        expect: Option<NodeName>,
+        /// For the hello: the link with that peer that is lost.
+        lost: Option<LinkId>,
+    },
+    /// Welcome the connection whose hello was handed in under `token`.
+    Accept {
+        /// The shell's name for the connection.
+        token: u64,
+        /// The link that it belongs to.
+        link: LinkId,
+    },
+    /// Send the refusal to the connection whose hello was handed in under `token`, and close it.
+    Refuse {
+        /// The shell's name for the connection.
+        token: u64,
+        /// What to say.
+        refusal: Refusal,
+    },
+    /// Close all lanes of the link, if it still has any. With [`LinkEnd::Leaving`] say
+    /// [`Control::Goodbye`](crate::Control::Goodbye) first. Nothing more needs to be said of it.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        why: LinkEnd,
+    },
+    /// Send [`Control::Ping`](crate::Control::Ping).
+    Ping {
+        /// Over which link.
+        link: LinkId,
+        /// Counts the link's pings.
+        token: u64,
+    },
+    /// A peer can be reached from now on. At most one life of a node is up at a time, over exactly
+    /// one link.
+    PeerUp {
+        /// Which life of which node.
+        peer: NodeId,
+        /// By which link.
+        link: LinkId,
+    },
+    /// A peer can no longer be reached; all that was known through it is void. Follows each
+    /// [`PeersOutput::PeerUp`] before the next one of the same name.
+    PeerDown {
+        /// Which life of which node.
+        peer: NodeId,
+        /// By which link it was reached.
+        link: LinkId,
+        /// Why.
+        why: LinkEnd,
+    },
+    /// Send [`Control::Peers`](crate::Control::Peers).
+    Gossip {
+        /// Over which link.
+        link: LinkId,
+        /// Whom to name; at most `gossip_peers_max`.
+        peers: Vec<PeerInfo>,
+    },
+    /// A seed will not be dialled (any more).
+    SeedDropped {
+        /// Which.
+        endpoint: Endpoint,
+        /// Why.
+        why: SeedDropped,
+    },
+    /// A peer knows a later life of this very node, or that this one is over: links with that peer
+    /// will not come up again. Restart as a new incarnation, or stop; but one peer may err or lie, so
+    /// do neither on the word of one while others are up. Said at each such refusal.
+    Superseded {
+        /// Who says so.
+        by: NodeName,
+        /// The life that it knows of.
+        known: Incarnation,
+    },
+}
+
+/// Why a link ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum LinkEnd {
+    /// The peer said goodbye.
+    #[error("the peer left the cluster")]
+    Goodbye,
+    /// A connection was closed or failed.
+    #[error("the connection broke: {0}")]
+    Broken(Reason),
+    /// The peer sent something that it must not send.
+    #[error("the peer broke the protocol: {0}")]
+    Violation(Reason),
+    /// Nothing was heard for too long, or its handshake was not finished in time.
+    #[error("nothing was heard from the peer for too long")]
+    Silent,
+    /// A later life of the peer is known.
+    #[error("incarnation {by} of the peer has taken its place")]
+    Fenced {
+        /// That life.
+        by: Incarnation,
+    },
+    /// Another link with the same life of the peer took its place, or had it already: the peer had
+    /// lost this one, or both had dialled.
+    #[error("link {by} joins the two nodes in its place")]
+    Replaced {
+        /// The link that remains.
+        by: LinkId,
+    },
+    /// This node leaves the cluster.
+    #[error("this node leaves the cluster")]
+    Leaving,
+    /// Nobody waits for this link (any more), or there is no room for its peer.
+    #[error("the link is not wanted (any more)")]
+    Unwanted,
+}
+
+/// Why a seed is not dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum SeedDropped {
+    /// It is this node.
+    #[error("the seed is this node itself")]
+    Myself,
+    /// There are `seeds_max` others.
+    #[error("there are as many seeds as `seeds_max` allows: name fewer, or raise it")]
+    TooMany,
+}

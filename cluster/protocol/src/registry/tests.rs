@@ -1,0 +1,161 @@
+use super::*;
+use crate::{Bounded, Incarnation, Text};
+
+fn node(name: &str, incarnation: u64) -> NodeId {
+    NodeId { name: name.parse().unwrap(), incarnation: Incarnation(incarnation) }
+}
+
+fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+    Text::new(text).unwrap()
+}
+
+fn registry(name: &str) -> Registry {
+    Registry::new(node(name, 1), ReplicaLimits::default())
+}
+
+fn entry(message_type: &str) -> Entry {
+    Entry::new(text(message_type))
+}
+
+fn register(registry: &mut Registry, name: &str, actor: u64) -> Vec<RegistryOutput> {
+    let (name, entry) = (text(name), entry("T"));
+    registry.step(RegistryInput::Register { name, actor, entry }).unwrap()
+}
+
+/// Joins two registries, and returns what `to` was told.
+fn join(to: &mut Registry, from: &mut Registry) -> Vec<RegistryOutput> {
+    let (to_id, from_id) = (to.replica.me().clone(), from.replica.me().clone());
+    to.step(RegistryInput::PeerUp { peer: from_id.clone() }).unwrap();
+    let sent = from.step(RegistryInput::PeerUp { peer: to_id }).unwrap();
+    let mut told = Vec::new();
+    for output in sent {
+        if let RegistryOutput::Send { message, .. } = output {
+            let input = RegistryInput::Received { from: from_id.clone(), message };
+            told.extend(to.step(input).unwrap());
+        }
+    }
+    told
+}
+
+fn places(registry: &Registry, name: &str) -> Vec<(String, u64)> {
+    registry.discover(name).map(|found| (found.node.to_string(), found.actor)).collect()
+}
+
+fn at(places: &[(&str, u64)]) -> Vec<(String, u64)> {
+    places.iter().map(|(node, actor)| ((*node).to_owned(), *actor)).collect()
+}
+
+#[test]
+fn all_actors_of_a_name_are_found_in_order_of_node_and_actor() {
+    let (mut a, mut m, mut z) = (registry("a"), registry("m"), registry("z"));
+    for name in ["orders", "other"] {
+        register(&mut z, name, 1);
+        register(&mut m, name, 9);
+        register(&mut m, name, 2);
+        register(&mut a, name, 5);
+    }
+    join(&mut m, &mut z);
+    join(&mut m, &mut a);
+    assert_eq!(places(&m, "orders"), at(&[("a#1", 5), ("m#1", 2), ("m#1", 9), ("z#1", 1)]));
+    assert_eq!(places(&m, "nobody"), []);
+}
+
+#[test]
+fn an_actor_of_this_node_is_resolved_before_those_of_others() {
+    let (mut a, mut m) = (registry("a"), registry("m"));
+    register(&mut a, "orders", 5);
+    join(&mut m, &mut a);
+    assert_eq!(m.resolve("orders").unwrap().node, &node("a", 1));
+    register(&mut m, "orders", 9);
+    assert_eq!(m.resolve("orders").unwrap().node, &node("m", 1));
+    assert_eq!(m.resolve("nobody"), None);
+}
+
+#[test]
+fn entries_die_with_their_actor() {
+    let mut a = registry("a");
+    register(&mut a, "orders", 1);
+    register(&mut a, "invoices", 1);
+    register(&mut a, "orders", 2);
+    let gone = a.step(RegistryInput::ActorEnded { actor: 1 }).unwrap();
+    let broadcasts = gone.iter().filter(|it| matches!(it, RegistryOutput::Broadcast(_))).count();
+    assert_eq!(broadcasts, 2);
+    assert_eq!(places(&a, "orders"), at(&[("a#1", 2)]));
+    assert_eq!(a.names().count(), 1);
+    assert_eq!(a.own_names.len(), 1);
+    assert_eq!(a.step(RegistryInput::ActorEnded { actor: 1 }), Ok(vec![]));
+}
+
+#[test]
+fn entries_die_with_their_node_and_watchers_are_told() {
+    let (mut a, mut m) = (registry("a"), registry("m"));
+    register(&mut a, "orders", 5);
+    let told = join(&mut m, &mut a);
+    let (key, origin) = (EntryKey { name: text("orders"), actor: 5 }, node("a", 1));
+    let event = |kind| {
+        let (origin, key) = (origin.clone(), key.clone());
+        RegistryOutput::Event(RegistryEvent { origin, key, kind })
+    };
+    assert_eq!(told, [event(ReplicaEventKind::Added { value: entry("T") })]);
+    let gone = m.step(RegistryInput::PeerDown { peer: node("a", 1) }).unwrap();
+    assert_eq!(gone, [event(ReplicaEventKind::Removed { was: entry("T") })]);
+    assert_eq!(places(&m, "orders"), []);
+    assert_eq!(m.names().count(), 0, "no empty name stays behind");
+}
+
+#[test]
+fn registering_again_replaces_what_is_told_of_an_actor() {
+    let mut a = registry("a");
+    register(&mut a, "orders", 1);
+    let tagged = entry("U").tag(text("fast")).unwrap().detail(text("zone"), text("x")).unwrap();
+    let (name, entry) = (text("orders"), tagged.clone());
+    a.step(RegistryInput::Register { name, actor: 1, entry }).unwrap();
+    assert_eq!(a.discover("orders").map(|found| found.entry).collect::<Vec<_>>(), [&tagged]);
+    a.step(RegistryInput::Unregister { name: text("orders"), actor: 1 }).unwrap();
+    assert_eq!(a.resolve("orders"), None);
+}
+
+#[test]
+fn an_entry_has_as_many_tags_and_details_as_allowed_and_no_more() {
+    let mut full = entry("T");
+    for number in 0..16 {
+        full = full.tag(text(&format!("t{number}"))).unwrap();
+        full = full.detail(text(&format!("k{number}")), text("v")).unwrap();
+    }
+    assert!(full.is_within_bounds());
+    assert_eq!(full.clone().tag(text("one more")), Err(EntryError::TooManyTags));
+    let more = full.clone().detail(text("one more"), text("v"));
+    assert_eq!(more, Err(EntryError::TooMuchMetadata));
+    assert!(full.tag(text("t0")).is_ok(), "one that it has already needs no room");
+}
+
+#[test]
+fn a_peer_whose_entry_has_too_many_tags_is_found_out() {
+    let mut m = registry("m");
+    m.step(RegistryInput::PeerUp { peer: node("a", 1) }).unwrap();
+    let tags = (0..17).map(|number| text(&format!("t{number}"))).collect();
+    let entry = Entry::with_tags_unchecked(tags);
+    let key = EntryKey { name: text("orders"), actor: 5 };
+    let message = RegistryMessage::Snapshot {
+        origin: node("a", 1),
+        version: 1,
+        part: 0,
+        parts: 1,
+        entries: vec![(key, entry)],
+    };
+    let received = RegistryInput::Received { from: node("a", 1), message };
+    assert_eq!(m.step(received), Err(ReplicaError::TooLarge));
+    assert_eq!(places(&m, "orders"), []);
+}
+
+#[test]
+fn ten_thousand_entries_reach_a_joining_node() {
+    let (mut a, mut m) = (registry("a"), registry("m"));
+    for actor in 0..10_000 {
+        register(&mut a, &format!("name{}", actor % 100), actor);
+    }
+    join(&mut m, &mut a);
+    assert_eq!(m.count_of(&node("a", 1)), 10_000);
+    assert_eq!(m.discover("name7").count(), 100);
+    assert_eq!(m.view().entries.len(), 10_000);
+}

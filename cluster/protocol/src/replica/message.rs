@@ -1,0 +1,110 @@
+//! What copies of a replicated map say to one another.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Bounded;
+use crate::NodeId;
+
+/// A message between two copies of a [`Replica`](super::Replica).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaMessage<K, V> {
+    /// Everything that `origin` wrote, in parts that follow one another without anything in between.
+    Snapshot {
+        /// Who wrote the entries, and sends them.
+        origin: NodeId,
+        /// The version that they amount to.
+        version: u64,
+        /// Which part this is, from 0.
+        part: u32,
+        /// How many parts there are, at least 1.
+        parts: u32,
+        /// The entries of this part.
+        entries: Vec<(K, V)>,
+    },
+    /// What `origin` has changed since.
+    Delta {
+        /// Who made the changes, and sends them.
+        origin: NodeId,
+        /// The version that they apply to.
+        from: u64,
+        /// The version that they lead to, above `from`.
+        to: u64,
+        /// The changes, in order.
+        changes: Vec<Change<K, V>>,
+    },
+    /// The sender has missed something and wants `origin`, the receiver, to send a snapshot.
+    SyncRequest {
+        /// Whose entries are wanted: the receiver's.
+        origin: NodeId,
+        /// The version that the sender has.
+        have: u64,
+    },
+}
+
+/// One change to the entries of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change<K, V> {
+    /// An entry is new, or has a new value.
+    Put {
+        /// Its key.
+        key: K,
+        /// Its value.
+        value: V,
+    },
+    /// An entry is gone.
+    Remove {
+        /// Its key.
+        key: K,
+    },
+}
+
+impl<K, V> ReplicaMessage<K, V> {
+    /// Whose entries the message is about.
+    #[must_use]
+    pub fn origin(&self) -> &NodeId {
+        match self {
+            Self::Snapshot { origin, .. }
+            | Self::Delta { origin, .. }
+            | Self::SyncRequest { origin, .. } => origin,
+        }
+    }
+
+    pub(super) fn is_request(&self) -> bool {
+        matches!(self, Self::SyncRequest { .. })
+    }
+}
+
+impl<K: Bounded, V: Bounded> ReplicaMessage<K, V> {
+    pub(super) fn is_within_bounds(&self) -> bool {
+        let fits = |key: &K, value: &V| key.is_within_bounds() && value.is_within_bounds();
+        match self {
+            Self::Snapshot { entries, .. } => entries.iter().all(|(key, value)| fits(key, value)),
+            Self::Delta { changes, .. } => changes.iter().all(|change| match change {
+                Change::Put { key, value } => fits(key, value),
+                Change::Remove { key } => key.is_within_bounds(),
+            }),
+            Self::SyncRequest { .. } => true,
+        }
+    }
+}
+
+impl<K: Clone, V: Clone> ReplicaMessage<K, V> {
+    /// All parts of a snapshot, each with at most `part_entries_max` entries; at least one part.
+    pub(super) fn snapshot(
+        origin: &NodeId,
+        version: u64,
+        entries: &BTreeMap<K, V>,
+        part_entries_max: usize,
+    ) -> impl Iterator<Item = Self> {
+        let size = part_entries_max.max(1);
+        let parts = entries.len().div_ceil(size).max(1);
+        let parts = u32::try_from(parts).expect("memory does not hold that many entries");
+        let mut entries = entries.iter().map(|(key, value)| (key.clone(), value.clone()));
+        (0..parts).map(move |part| {
+            let entries = entries.by_ref().take(size).collect();
+            Self::Snapshot { origin: origin.clone(), version, part, parts, entries }
+        })
+    }
+}

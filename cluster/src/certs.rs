@@ -1,0 +1,254 @@
+//! What a node proves itself with: its certificate, the key to it, and the authorities that it trusts.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
+use umbel_protocol::Identity;
+
+use crate::tls::{PeerVerifier, certified_identity, provider};
+
+mod authority;
+mod development;
+mod error;
+mod files;
+
+pub use authority::{Authority, IssueOptions};
+pub use development::state_directory;
+pub use error::CertsError;
+pub use files::Overwrite;
+use files::{PemFile, Secrecy};
+
+/// The name of the file with the certificates of the authorities that a node trusts.
+pub(crate) const AUTHORITY_FILE: &str = "ca.pem";
+
+/// A node's certificate, its private key, and the authorities that it trusts: complete and consistent.
+///
+/// Whoever holds one knows that the key fits the certificate, that the certificate names one node, and
+/// that one of the authorities has issued it for both ends of a connection. Whether it is valid *now* is
+/// for the peer to judge: see [`validity`](Self::validity).
+#[derive(Clone)]
+pub struct Credentials {
+    identity: Identity,
+    validity: Validity,
+    certificate_pem: String,
+    key_pem: String,
+    authorities_pem: String,
+    certified_key: Arc<CertifiedKey>,
+    authorities: Arc<RootCertStore>,
+    verifier: Arc<PeerVerifier>,
+}
+
+impl Credentials {
+    /// Reads PEM files: the node's certificate (first, then any intermediate ones), its private key
+    /// (PKCS#8, SEC1 or PKCS#1), and the certificates of the authorities that it trusts: one, or several
+    /// while the cluster moves from one authority to the next.
+    ///
+    /// # Errors
+    /// [`CertsError`], naming the file: unreadable, not PEM, nothing in it, a key that others may read or
+    /// that does not fit, a certificate that names no node or is not from these authorities.
+    pub fn load(
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+        authorities: impl AsRef<Path>,
+    ) -> Result<Self, CertsError> {
+        Self::read(
+            PemFile::read(certificate.as_ref(), Secrecy::Public)?,
+            PemFile::read(key.as_ref(), Secrecy::Private)?,
+            PemFile::read(authorities.as_ref(), Secrecy::Public)?,
+        )
+    }
+
+    fn read(certificate: PemFile, key: PemFile, trusted: PemFile) -> Result<Self, CertsError> {
+        let chain = certificate.certificates()?;
+        let identity = certified_identity(&chain[0]).map_err(|reason| CertsError::NoIdentity {
+            file: certificate.path.clone(),
+            reason: reason.to_string(),
+        })?;
+        let validity = Validity::of(&chain[0])
+            .ok_or_else(|| certificate.unusable("it is not an X.509 certificate"))?;
+
+        let private = PrivateKeyDer::from_pem_slice(key.text.as_bytes())
+            .map_err(|error| key.unusable(&format!("no private key can be read ({error})")))?;
+        let signing = provider()
+            .key_provider
+            .load_private_key(private)
+            .map_err(|error| key.unusable(&format!("the private key cannot be used ({error})")))?;
+        let certified_key = Arc::new(CertifiedKey::new(chain, signing));
+        if certified_key.keys_match().is_err() {
+            return Err(CertsError::KeyMismatch { certificate: certificate.path, key: key.path });
+        }
+
+        let mut authorities = RootCertStore::empty();
+        for authority in trusted.certificates()? {
+            authorities.add(authority).map_err(|error| {
+                trusted.unusable(&format!("a certificate in it is no authority's ({error})"))
+            })?;
+        }
+        let authorities = Arc::new(authorities);
+        let verifier =
+            PeerVerifier::new(identity.cluster.clone(), Arc::clone(&authorities), Vec::new())
+                .map_err(|error| trusted.unusable(&error.to_string()))?;
+
+        let credentials = Self {
+            identity,
+            validity,
+            certificate_pem: certificate.text,
+            key_pem: key.text,
+            authorities_pem: trusted.text,
+            certified_key,
+            authorities,
+            verifier: Arc::new(verifier),
+        };
+        credentials.accepted_by_ourselves().map_err(|reason| CertsError::NotAccepted {
+            certificate: certificate.path,
+            authorities: trusted.path,
+            reason: reason.to_string(),
+        })?;
+        Ok(credentials)
+    }
+
+    /// Checks our certificate as a peer would, at a time at which its dates are right.
+    fn accepted_by_ourselves(&self) -> Result<(), rustls::Error> {
+        let (certificate, intermediates) =
+            self.certified_key.cert.split_first().expect("a PemFile has at least one certificate");
+        let began = |certificate| Validity::of(certificate).map(|dates| dates.not_before);
+        let then = self.certified_key.cert.iter().filter_map(began).max();
+        let then = then.unwrap_or(self.validity.not_before);
+        let name = ServerName::try_from("node").expect("a host name");
+        self.verifier.verify_server_cert(certificate, intermediates, &name, &[], then)?;
+        self.verifier.verify_client_cert(certificate, intermediates, then)?;
+        Ok(())
+    }
+
+    /// The same credentials, refusing peers whose certificates are on the revocation lists in `file`
+    /// (PEM, one list for each authority that issues certificates to nodes, all of them in force).
+    /// A peer whose issuer has no list there is refused too.
+    ///
+    /// # Errors
+    /// [`CertsError`], naming the file, where there is no list in it or one cannot be read.
+    pub fn with_revocation_lists(mut self, file: impl AsRef<Path>) -> Result<Self, CertsError> {
+        let file = PemFile::read(file.as_ref(), Secrecy::Public)?;
+        let lists = CertificateRevocationListDer::pem_slice_iter(file.text.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| file.unusable(&format!("it is not PEM ({error})")))?;
+        if lists.is_empty() {
+            return Err(file.unusable("there is no revocation list in it"));
+        }
+        let cluster = self.identity.cluster.clone();
+        let verifier = PeerVerifier::new(cluster, Arc::clone(&self.authorities), lists)
+            .map_err(|error| file.unusable(&error.to_string()))?;
+        self.verifier = Arc::new(verifier);
+        Ok(self)
+    }
+
+    /// Writes `<node>.pem`, `<node>-key.pem` (for its owner only) and `ca.pem` into `directory`, which is
+    /// made (for its owner only) where it does not exist. No reader sees half a file: each appears whole,
+    /// or is replaced whole. The key comes before the certificate, so a reader
+    /// between the two finds a key that does not fit, and may try again.
+    ///
+    /// # Errors
+    /// [`CertsError::Exists`] where a file is there already and `overwrite` says [`Overwrite::Refuse`], and,
+    /// in any case, where `ca.pem` is another authority's. [`CertsError::Write`] where the disk refuses.
+    pub fn save(
+        &self,
+        directory: impl AsRef<Path>,
+        overwrite: Overwrite,
+    ) -> Result<(), CertsError> {
+        let (directory, node) = (directory.as_ref(), &self.identity.node);
+        if node.as_str() == "ca" || node.as_str().ends_with("-key") {
+            return Err(CertsError::ReservedName(node.clone()));
+        }
+        files::make_directory(directory)?;
+        let authority = directory.join(AUTHORITY_FILE);
+        match files::write(&authority, &self.authorities_pem, Secrecy::Public, Overwrite::Refuse) {
+            Err(CertsError::Exists { .. })
+                if PemFile::read(&authority, Secrecy::Public)?.text == self.authorities_pem => {}
+            written => written?,
+        }
+        let key = directory.join(format!("{node}-key.pem"));
+        files::write(&key, &self.key_pem, Secrecy::Private, overwrite)?;
+        let certificate = directory.join(format!("{node}.pem"));
+        files::write(&certificate, &self.certificate_pem, Secrecy::Public, overwrite)
+    }
+
+    /// The node that these credentials are for.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// From when to when peers accept the certificate. Rotate well before its end.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The certificate, with the intermediate ones, as PEM.
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The private key as PEM: keep it from others.
+    #[must_use]
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// The certificates of the authorities that are trusted, as PEM.
+    #[must_use]
+    pub fn authorities_pem(&self) -> &str {
+        &self.authorities_pem
+    }
+
+    pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified_key)
+    }
+
+    pub(crate) fn verifier(&self) -> Arc<PeerVerifier> {
+        Arc::clone(&self.verifier)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("identity", &self.identity)
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The dates of a certificate, both of them included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second at which it is accepted.
+    pub not_before: UnixTime,
+    /// The last second at which it is accepted.
+    pub not_after: UnixTime,
+}
+
+impl Validity {
+    /// `None` where the certificate cannot be read, or has dates before 1970.
+    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let dates = certificate.validity();
+        let seconds = |at: i64| {
+            let seconds = u64::try_from(at).ok()?;
+            Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+        };
+        Some(Self {
+            not_before: seconds(dates.not_before.timestamp())?,
+            not_after: seconds(dates.not_after.timestamp())?,
+        })
+    }
+}

@@ -1,0 +1,241 @@
+//! What all parts of a node share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use umbel_actors::codec::CODEC_ID;
+use umbel_actors::wire::{ActorPath, Deliver, Imported, WireError};
+use umbel_actors::{DeadLetter, System, Topic};
+use umbel_protocol::{
+    CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestOutput,
+    InterestView, NodeId, NodeName, Registry, RegistryEvent, RegistryInput, RegistryOutput,
+    ReplicaError, ReplicaLimits, ReplicaOutput, Terms, VersionRange,
+};
+
+use crate::config::NodeConfig;
+use crate::lane::{ControlSender, Home, Publication};
+use crate::peer::Peer;
+use crate::refusals::Refusals;
+use crate::topics::Sink;
+
+/// The protocol versions that this build speaks.
+pub(crate) const PROTOCOL: VersionRange = VersionRange { min: 1, max: 1 };
+
+/// What all parts of a node share.
+pub(crate) struct NodeHome {
+    pub(crate) system: System,
+    pub(crate) identity: Identity,
+    pub(crate) me: NodeId,
+    pub(crate) config: NodeConfig,
+    pub(crate) refusals: Refusals,
+    /// Where others dial this node; known when it listens.
+    listen: RwLock<Option<Endpoint>>,
+    /// Every life of every node that an address or a link here still names.
+    peers: Mutex<PeerTable>,
+    /// The control lanes of the links that are up.
+    controls: Mutex<BTreeMap<NodeId, ControlSender>>,
+    /// Counts the changes of `controls`.
+    links_changed: watch::Sender<u64>,
+    registry: Mutex<Registry>,
+    /// Told under the registry's lock, so that whoever subscribes under it misses nothing.
+    pub(crate) registry_events: Topic<RegistryEvent>,
+    interest: Mutex<Interest>,
+    /// Where what is published on other nodes goes here.
+    pub(crate) sinks: Mutex<BTreeMap<String, Arc<dyn Sink>>>,
+}
+
+#[derive(Default)]
+struct PeerTable {
+    peers: BTreeMap<NodeId, Weak<Peer>>,
+    /// When so many are kept, those that nothing names any more are forgotten.
+    sweep_at: usize,
+}
+
+impl NodeHome {
+    pub(crate) fn new(system: System, identity: Identity, config: NodeConfig) -> Arc<Self> {
+        let started = system.clock().now().as_millis();
+        let incarnation = Incarnation(u64::try_from(started).unwrap_or(u64::MAX));
+        let me = NodeId { name: identity.node.clone(), incarnation };
+        let limits = ReplicaLimits::default();
+        Arc::new(Self {
+            system,
+            identity,
+            registry: Mutex::new(Registry::new(me.clone(), limits.clone())),
+            registry_events: Topic::new("umbel.registry"),
+            interest: Mutex::new(Interest::new(me.clone(), limits)),
+            me,
+            config,
+            refusals: Refusals::default(),
+            listen: RwLock::default(),
+            peers: Mutex::default(),
+            controls: Mutex::default(),
+            links_changed: watch::Sender::new(0),
+            sinks: Mutex::default(),
+        })
+    }
+
+    /// What this node says and judges in handshakes.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            protocol: PROTOCOL,
+            codec: CodecId(CODEC_ID),
+            cluster: self.identity.cluster.clone(),
+            node: self.me.clone(),
+            listen: self.listen.read().clone(),
+        }
+    }
+
+    pub(crate) fn set_listen(&self, endpoint: Endpoint) {
+        *self.listen.write() = Some(endpoint);
+    }
+
+    pub(crate) fn listen(&self) -> Option<Endpoint> {
+        self.listen.read().clone()
+    }
+
+    /// The way to one life of a node, linked or not.
+    pub(crate) fn peer(&self, id: &NodeId) -> Arc<Peer> {
+        let mut table = self.peers.lock();
+        if let Some(peer) = table.peers.get(id).and_then(Weak::upgrade) {
+            return peer;
+        }
+        if table.peers.len() >= table.sweep_at.max(64) {
+            table.peers.retain(|_, peer| peer.strong_count() > 0);
+            table.sweep_at = 2 * table.peers.len();
+        }
+        let peer = Peer::new(id.clone());
+        table.peers.insert(id.clone(), Arc::downgrade(&peer));
+        peer
+    }
+
+    pub(crate) fn link_is_up(&self, peer: &NodeId, control: ControlSender) {
+        self.controls.lock().insert(peer.clone(), control);
+        self.links_changed.send_modify(|changes| *changes += 1);
+    }
+
+    pub(crate) fn link_is_down(&self, peer: &NodeId) {
+        self.controls.lock().remove(peer);
+        self.links_changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Told at each link that comes up or goes down.
+    pub(crate) fn links_changed(&self) -> watch::Receiver<u64> {
+        self.links_changed.subscribe()
+    }
+
+    pub(crate) fn interest_view(&self) -> InterestView {
+        self.interest.lock().view()
+    }
+
+    /// The nodes that are linked with this one, by name.
+    pub(crate) fn linked(&self) -> Vec<NodeId> {
+        self.controls.lock().keys().cloned().collect()
+    }
+
+    /// Reads the registry, or subscribes to its events without missing one.
+    pub(crate) fn with_registry<R>(&self, read: impl FnOnce(&Registry) -> R) -> R {
+        read(&self.registry.lock())
+    }
+
+    /// Tells the registry, and carries out what it says before anyone can tell it more: its deltas
+    /// must reach each lane in order.
+    pub(crate) fn registry(&self, input: RegistryInput) -> Result<(), ReplicaError> {
+        let mut registry = self.registry.lock();
+        let outputs: Vec<RegistryOutput> = registry.step(input)?;
+        for output in outputs {
+            match output {
+                ReplicaOutput::Send { to, message } => {
+                    self.send(&to, &Control::Registry(message));
+                }
+                ReplicaOutput::Broadcast(message) => self.broadcast(&Control::Registry(message)),
+                ReplicaOutput::Event(event) => {
+                    self.registry_events.publish(event);
+                }
+                ReplicaOutput::Overflow { origin, left_out } => {
+                    tracing::warn!(
+                        target: "umbel", %origin, left_out,
+                        "a peer registers more than this node keeps"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Which nodes want to hear of a topic.
+    pub(crate) fn interested(&self, topic: &str) -> Vec<NodeId> {
+        self.interest.lock().interested(topic).cloned().collect()
+    }
+
+    /// As [`Self::registry`], for topics.
+    pub(crate) fn interest(&self, input: InterestInput) -> Result<(), ReplicaError> {
+        let mut interest = self.interest.lock();
+        let outputs: Vec<InterestOutput> = interest.step(input)?;
+        for output in outputs {
+            match output {
+                ReplicaOutput::Send { to, message } => {
+                    self.send(&to, &Control::Interest(message));
+                }
+                ReplicaOutput::Broadcast(message) => self.broadcast(&Control::Interest(message)),
+                ReplicaOutput::Event(_) => {}
+                ReplicaOutput::Overflow { origin, left_out } => {
+                    tracing::warn!(
+                        target: "umbel", %origin, left_out,
+                        "a peer subscribes to more topics than this node keeps"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, to: &NodeId, message: &Control) {
+        if let Some(control) = self.controls.lock().get(to) {
+            control.send(message);
+        }
+    }
+
+    fn broadcast(&self, message: &Control) {
+        for control in self.controls.lock().values() {
+            control.send(message);
+        }
+    }
+}
+
+impl Home for NodeHome {
+    fn export(&self, actor: Arc<dyn Deliver>) -> ActorPath {
+        let id = actor.id();
+        self.system.export(actor);
+        ActorPath {
+            node: self.me.name.as_str().into(),
+            incarnation: self.me.incarnation.0,
+            actor: id,
+        }
+    }
+
+    fn import(&self, path: &ActorPath) -> Result<Imported, WireError> {
+        let name = NodeName::new(&path.node).map_err(|why| WireError::BadNode(why.to_string()))?;
+        let id = NodeId { name, incarnation: Incarnation(path.incarnation) };
+        if id == self.me {
+            return Ok(self.actor(path.actor).map_or(Imported::Gone, Imported::Here));
+        }
+        Ok(Imported::There(self.peer(&id)))
+    }
+
+    fn actor(&self, id: u64) -> Option<Arc<dyn Deliver>> {
+        self.system.exported(id)
+    }
+
+    fn publication(&self, publication: &Publication<'_>) {
+        let sink = self.sinks.lock().get(publication.topic).cloned();
+        if let Some(sink) = sink {
+            sink.publication(publication);
+        }
+    }
+
+    fn dead_letter(&self, letter: DeadLetter) {
+        self.system.dead_letter(letter);
+    }
+}

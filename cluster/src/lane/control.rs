@@ -1,0 +1,145 @@
+//! The lane that carries what nodes say to one another.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use umbel_actors::codec::{self, DecodeError, Limits};
+use umbel_protocol::Control;
+
+use super::outbox::Outbox;
+use crate::transport::ByteStream;
+
+/// The largest message on a control lane: 256 registry entries of 7 KiB, and some room.
+const CONTROL_BYTES_MAX: usize = 4 << 20;
+
+/// What may wait for a peer that does not read: a snapshot of 65,536 entries of about 1 KiB. Beyond
+/// it the link is given up.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// The writing end of a control lane: shared, never waits.
+#[derive(Clone, Debug)]
+pub(crate) struct ControlSender {
+    outbox: Arc<Outbox>,
+}
+
+/// Why a control lane ended.
+#[derive(Debug, Error)]
+pub(crate) enum ControlEnd {
+    #[error("closed by the peer")]
+    ClosedByPeer,
+    #[error("the connection broke: {0}")]
+    Broken(#[source] std::io::Error),
+    #[error("a control message of {0} bytes, where the limit is {CONTROL_BYTES_MAX}")]
+    TooLarge(usize),
+    #[error("a control message that cannot be decoded: {0}")]
+    Undecodable(#[source] DecodeError),
+}
+
+impl ControlEnd {
+    /// Whether the peer broke the protocol, and not only the connection.
+    pub(crate) fn is_violation(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::Undecodable(_))
+    }
+}
+
+impl ControlSender {
+    pub(crate) fn new() -> Self {
+        Self { outbox: Arc::new(Outbox::new(BACKLOG_BYTES_MAX)) }
+    }
+
+    /// Puts a message on its way; nothing happens on a closed lane.
+    pub(crate) fn send(&self, message: &Control) {
+        let mut bytes = vec![0; 4];
+        if let Err(why) = codec::encode(message, &mut bytes, CONTROL_BYTES_MAX) {
+            // Our own messages keep within their bounds; a link that would miss one is no good.
+            tracing::error!(target: "umbel", %why, "a control message could not be encoded");
+            return self.close();
+        }
+        let length = (bytes.len() - 4) as u32;
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
+        let waiting = self.outbox.send_exempt(|buffer| buffer.extend_from_slice(&bytes));
+        if waiting.is_ok_and(|bytes| bytes > BACKLOG_BYTES_MAX) {
+            self.close();
+        }
+    }
+
+    /// Writes what waits, then ends the lane.
+    pub(crate) fn close(&self) {
+        self.outbox.close();
+    }
+}
+
+/// The two ends of a control lane's stream, each driven by a task of its own: here a message is rare
+/// and order is all.
+pub(crate) struct ControlLane {
+    reader: ReadHalf<Box<dyn ByteStream>>,
+    writer: WriteHalf<Box<dyn ByteStream>>,
+}
+
+impl ControlLane {
+    pub(crate) fn new(stream: Box<dyn ByteStream>) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self { reader, writer }
+    }
+
+    pub(crate) fn split(self) -> (ControlReader, ControlWriter) {
+        (ControlReader { stream: self.reader, bytes: Vec::new() }, ControlWriter(self.writer))
+    }
+}
+
+pub(crate) struct ControlReader {
+    stream: ReadHalf<Box<dyn ByteStream>>,
+    bytes: Vec<u8>,
+}
+
+impl ControlReader {
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Result<Control, ControlEnd> {
+        let mut length = [0; 4];
+        let read = self.stream.read_exact(&mut length).await;
+        read.map_err(|why| match why.kind() {
+            std::io::ErrorKind::UnexpectedEof => ControlEnd::ClosedByPeer,
+            _ => ControlEnd::Broken(why),
+        })?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > CONTROL_BYTES_MAX {
+            return Err(ControlEnd::TooLarge(length));
+        }
+        self.bytes.clear();
+        // Grows with what arrives, not with what was announced.
+        let mut body = (&mut self.stream).take(length as u64);
+        body.read_to_end(&mut self.bytes).await.map_err(ControlEnd::Broken)?;
+        if self.bytes.len() < length {
+            return Err(ControlEnd::ClosedByPeer);
+        }
+        codec::decode(&self.bytes, Limits::default()).map_err(ControlEnd::Undecodable)
+    }
+}
+
+pub(crate) struct ControlWriter(WriteHalf<Box<dyn ByteStream>>);
+
+impl ControlWriter {
+    /// Writes what the sender is given, until it is closed.
+    pub(crate) async fn run(mut self, sender: ControlSender) -> Result<(), std::io::Error> {
+        let mut output = Vec::new();
+        loop {
+            let taken = std::future::poll_fn(|cx| {
+                if sender.outbox.take(&mut output, cx.waker()) {
+                    Poll::Ready(true)
+                } else if sender.outbox.is_closed() {
+                    Poll::Ready(false)
+                } else {
+                    Poll::Pending
+                }
+            });
+            if !taken.await {
+                return self.0.shutdown().await;
+            }
+            self.0.write_all(&output).await?;
+            self.0.flush().await?;
+            output.clear();
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One member of a cluster.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use umbel_actors::{
+    Actor, Address, AskError, Message, ShutdownReport, SpawnError, SpawnOptions, System,
+};
+use umbel_protocol::{InterestView, NodeId, PeersView, RegistryView};
+
+use crate::builder::NodeBuilder;
+use crate::coordinator::Coordinate;
+use crate::home::NodeHome;
+
+/// One member of a cluster: a [`System`] whose actors can be reached from the other nodes, and that
+/// reaches theirs.
+///
+/// Cheap to clone. End it with [`Node::leave`]; dropping the last handle leaves it running.
+///
+/// ```no_run
+/// # use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Reply};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Message, Serialize, Deserialize)]
+/// # #[message(remote)]
+/// # enum Greet { Hello(String, Reply<String>) }
+/// # struct Greeter;
+/// # impl Actor for Greeter {
+/// #     type Msg = Greet; type State = (); type Arguments = ();
+/// #     async fn pre_start(&self, _: ActorRef<Greet>, _: ()) -> Result<(), ActorProcessingErr> { Ok(()) }
+/// # }
+/// # async fn two() -> Result<(), Box<dyn std::error::Error>> {
+/// use umbel_cluster::Node;
+///
+/// let node = Node::dev("a").listen("127.0.0.1:7401").start().await?;         // one process
+/// let greeter = node.spawn(Greeter, ()).await?;
+/// node.register("greeter", &greeter).await?;
+///
+/// let node = Node::dev("b").join(["127.0.0.1:7401"]).start().await?;         // another
+/// let greeter = node.resolve::<Greet>("greeter").await?;
+/// println!("{}", greeter.ask(|reply| Greet::Hello("Ada".into(), reply)).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    home: Arc<NodeHome>,
+    coordinator: Address<Coordinate>,
+    acceptor: Option<AbortHandle>,
+}
+
+impl Node {
+    /// A node for development: in the cluster `dev`, with a certificate from the development
+    /// authority of this user, reachable on loopback only.
+    pub fn dev(name: &str) -> NodeBuilder {
+        NodeBuilder::dev(name)
+    }
+
+    /// A node for production: give it credentials, an address to listen on, and whom to join.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    pub(crate) fn new(
+        home: Arc<NodeHome>,
+        coordinator: Address<Coordinate>,
+        acceptor: Option<AbortHandle>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { home, coordinator, acceptor }) }
+    }
+
+    pub(crate) fn home(&self) -> &Arc<NodeHome> {
+        &self.inner.home
+    }
+
+    /// Which life of which node this is.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.inner.home.me
+    }
+
+    /// The address that others dial, with the real port; `None` where the node does not listen.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        self.inner.home.listen().map(|endpoint| endpoint.to_string())
+    }
+
+    /// The system that the node's actors live in.
+    #[must_use]
+    pub fn system(&self) -> &System {
+        &self.inner.home.system
+    }
+
+    /// Starts an actor here that nobody restarts: [`System::spawn`].
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left behind.
+    pub async fn spawn<A: Actor<Msg: Message>>(
+        &self,
+        actor: A,
+        arguments: A::Arguments,
+    ) -> Result<Address<A::Msg>, SpawnError> {
+        self.system().spawn(actor, arguments).await
+    }
+
+    /// Starts an actor here that nobody restarts, with options: [`System::spawn_with`].
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left behind.
+    pub async fn spawn_with<A: Actor<Msg: Message>>(
+        &self,
+        options: SpawnOptions,
+        actor: A,
+        arguments: A::Arguments,
+    ) -> Result<Address<A::Msg>, SpawnError> {
+        self.system().spawn_with(options, actor, arguments).await
+    }
+
+    /// The other nodes that are linked with this one, by name.
+    #[must_use]
+    pub fn linked(&self) -> Vec<NodeId> {
+        self.inner.home.linked()
+    }
+
+    /// Waits until at least `count` other nodes are linked; false where `deadline` came first.
+    pub async fn wait_for_peers(&self, count: usize, deadline: Duration) -> bool {
+        let linked = async {
+            let mut changes = self.inner.home.links_changed();
+            while self.linked().len() < count {
+                // The sender lives in `self`.
+                let _ = changes.changed().await;
+            }
+        };
+        tokio::time::timeout(deadline, linked).await.is_ok()
+    }
+
+    /// How things stand with every peer and seed.
+    ///
+    /// # Errors
+    /// [`AskError`] where the node is going down.
+    pub async fn peers(&self) -> Result<PeersView, AskError> {
+        self.inner.coordinator.ask(Coordinate::View).await
+    }
+
+    /// All entries of the registry, as this node knows them now.
+    #[must_use]
+    pub fn registry_view(&self) -> RegistryView {
+        self.inner.home.with_registry(umbel_protocol::Registry::view)
+    }
+
+    /// All topics that anybody subscribes to, as this node knows them now.
+    #[must_use]
+    pub fn topics_view(&self) -> InterestView {
+        self.inner.home.interest_view()
+    }
+
+    /// How many diallers and dials were refused since the start, by cause.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.inner.home.refusals.totals()
+    }
+
+    /// Leaves the cluster: accepts nobody any more, says goodbye to all, and shuts the system down
+    /// as [`System::shutdown`] does.
+    pub async fn leave(&self, deadline: Duration) -> ShutdownReport {
+        if let Some(acceptor) = &self.inner.acceptor {
+            acceptor.abort();
+        }
+        let _ = self.inner.coordinator.ask_within(deadline, Coordinate::Leave).await;
+        self.system().shutdown(deadline).await
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("id", self.id())
+            .field("address", &self.address())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! Nodes connected by TCP and mutual TLS.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use umbel_protocol::Identity;
+
+use super::{Connection, Incoming, Listener, Transport, TransportError};
+use crate::certs::{CertsError, Credentials};
+use crate::tls::{TlsConfigs, certified_identity};
+
+/// How long, and for how many bytes, a refused peer is listened to so that our reason reaches it: closing
+/// a socket with unread bytes in it sends a reset, which may overtake the alert.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
+
+/// A node's transport over TCP, encrypted and authenticated both ways by TLS 1.3.
+///
+/// Addresses are `host:port`. Nagle's algorithm is off. Sessions are never resumed, so each connection
+/// checks both certificates anew. Clones are the same node and are rotated together.
+#[derive(Clone)]
+pub struct TcpTransport {
+    identity: Identity,
+    clock: Arc<dyn TimeProvider>,
+    tls: Arc<ArcSwap<TlsConfigs>>,
+}
+
+impl TcpTransport {
+    /// A transport for the node that `credentials` name. Certificates are checked against the system's
+    /// clock.
+    #[must_use]
+    pub fn new(credentials: &Credentials) -> Self {
+        Self::with_clock(credentials, Arc::new(DefaultTimeProvider))
+    }
+
+    /// Like [`new`](Self::new), with a clock of one's own to check the dates of certificates against.
+    #[must_use]
+    pub fn with_clock(credentials: &Credentials, clock: Arc<dyn TimeProvider>) -> Self {
+        let tls = TlsConfigs::new(credentials, Arc::clone(&clock));
+        let tls = Arc::new(ArcSwap::from_pointee(tls));
+        Self { identity: credentials.identity().clone(), clock, tls }
+    }
+
+    /// Uses other credentials of the same node from now on: for each handshake that begins after this
+    /// call, also at listeners that are already open. Connections that exist stay as they are, so
+    /// bound their age too.
+    ///
+    /// # Errors
+    /// [`CertsError::OtherIdentity`] where the credentials are another node's; nothing has changed then.
+    pub fn rotate(&self, credentials: &Credentials) -> Result<(), CertsError> {
+        if *credentials.identity() != self.identity {
+            return Err(CertsError::OtherIdentity {
+                ours: self.identity.clone(),
+                theirs: credentials.identity().clone(),
+            });
+        }
+        self.tls.store(Arc::new(TlsConfigs::new(credentials, Arc::clone(&self.clock))));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TcpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpTransport").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Transport for TcpTransport {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn listen(
+        &self,
+        address: &str,
+    ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
+        let (address, tls) = (address.to_owned(), Arc::clone(&self.tls));
+        async move {
+            let listening = async {
+                let listener = TcpListener::bind(&address).await?;
+                let address = listener.local_addr()?.to_string();
+                Ok(TlsListener { listener, address, tls })
+            };
+            match listening.await {
+                Ok(listener) => Ok(Box::new(listener) as Box<dyn Listener>),
+                Err(source) => Err(TransportError::Listen { address, source }),
+            }
+        }
+        .boxed()
+    }
+
+    fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>> {
+        dial(address.to_owned(), Arc::clone(&self.tls)).boxed()
+    }
+}
+
+struct TlsListener {
+    listener: TcpListener,
+    address: String,
+    tls: Arc<ArcSwap<TlsConfigs>>,
+}
+
+impl Listener for TlsListener {
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn accept(&mut self) -> BoxFuture<'_, Result<Incoming, TransportError>> {
+        async move {
+            loop {
+                match self.listener.accept().await {
+                    Ok((stream, from)) => {
+                        let from = from.to_string();
+                        let handshake = accept(stream, from.clone(), Arc::clone(&self.tls));
+                        return Ok(Incoming::new(from, handshake.boxed()));
+                    }
+                    // The dialler was gone before we looked: nothing is wrong with the listener.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(source) => {
+                        let address = self.address.clone();
+                        return Err(TransportError::Accept { address, source });
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+async fn dial(
+    address: String,
+    tls: Arc<ArcSwap<TlsConfigs>>,
+) -> Result<Connection, TransportError> {
+    let connecting = async {
+        let stream = TcpStream::connect(&address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::from(stream.peer_addr()?.ip());
+        Ok((stream, name))
+    };
+    let (stream, name) = match connecting.await {
+        Ok(connected) => connected,
+        Err(source) => return Err(TransportError::Unreachable { address, source }),
+    };
+    let connector = TlsConnector::from(Arc::clone(&tls.load().client));
+    match connector.connect(name, stream).into_fallible().await {
+        Ok(stream) => {
+            let peer = proven(stream.get_ref().1.peer_certificates());
+            Ok(Connection { stream: Box::new(stream), peer, address })
+        }
+        Err((error, stream)) => Err(refuse(&address, error, stream).await),
+    }
+}
+
+async fn accept(
+    stream: TcpStream,
+    address: String,
+    tls: Arc<ArcSwap<TlsConfigs>>,
+) -> Result<Connection, TransportError> {
+    if let Err(source) = stream.set_nodelay(true) {
+        return Err(TransportError::Lost { address, source });
+    }
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.load().server));
+    match acceptor.accept(stream).into_fallible().await {
+        Ok(stream) => {
+            let peer = proven(stream.get_ref().1.peer_certificates());
+            Ok(Connection { stream: Box::new(stream), peer, address })
+        }
+        Err((error, stream)) => Err(refuse(&address, error, stream).await),
+    }
+}
+
+/// Whom a finished handshake has proved to be there.
+fn proven(certificates: Option<&[CertificateDer<'_>]>) -> Identity {
+    certificates
+        .and_then(|chain| chain.first())
+        .and_then(|certificate| certified_identity(certificate).ok())
+        .expect("PeerVerifier has read the identity in this certificate during the handshake")
+}
+
+/// What a failed handshake means. The alert, if there is one, was written by then; this makes sure that
+/// the peer can read it.
+async fn refuse(address: &str, error: io::Error, mut stream: TcpStream) -> TransportError {
+    let error = TransportError::from_io(address, error);
+    if matches!(error, TransportError::CertificateRefused { .. } | TransportError::Tls { .. }) {
+        let lingering = async {
+            stream.shutdown().await?;
+            let mut rest = stream.take(LINGER_BYTES);
+            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        };
+        // However it ends, the refusal stands.
+        let _ = tokio::time::timeout(LINGER, lingering).await;
+    }
+    error
+}

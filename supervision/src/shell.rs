@@ -1,0 +1,419 @@
+//! The supervisor as an actor: it feeds the [`Engine`] and carries out what it commands.
+//!
+//! The hooks never wait for a child. Whatever takes time (a start that is not through at once, a
+//! stop, a back-off) runs in a task of the shell's and reports back. The tasks are aborted with
+//! the shell, so a supervisor that is killed leaves none behind.
+
+mod alarm;
+mod hooks;
+mod lineage;
+mod look;
+mod member;
+mod task;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use ractor::{ActorCell, ActorId, ActorRef, SpawnErr};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
+
+use self::{
+    alarm::Alarm,
+    member::{Member, Operation},
+    task::{Outcome, Report},
+};
+pub(crate) use self::{
+    hooks::{Request, launch},
+    lineage::Lineage,
+};
+use crate::{
+    ChildError, Exit, GaveUp, Happening, StartError, Supervisor,
+    engine::{ChildId, Command, Config, Ending, Engine, Input, Refusal, Ticket},
+    exit::chain,
+    spec::Spec,
+};
+
+pub(crate) struct Shell {
+    name: Arc<str>,
+    config: Config,
+    myself: ActorRef<Request>,
+    lineage: Lineage,
+    engine: Engine,
+    /// The origin of the engine's time.
+    born: Instant,
+    members: BTreeMap<ChildId, Member>,
+    /// Which child an actor is an incarnation of. Only looked up, never iterated.
+    incarnations: HashMap<ActorId, ChildId>,
+    /// Ends of actors that are nobody's incarnation (yet): a start's report may come after the
+    /// end of what it started. Kept only while starts are under way.
+    unclaimed: HashMap<ActorId, Exit>,
+    starts_under_way: usize,
+    waiters: HashMap<Ticket, Waiter>,
+    next_ticket: u64,
+    tasks: JoinSet<()>,
+    /// Bounded by the number of children: each has at most one operation under way.
+    reports: mpsc::UnboundedReceiver<Report>,
+    reporter: mpsc::UnboundedSender<Report>,
+    alarm: Alarm,
+    /// The error of the start that has failed last, until somebody is told.
+    failure: Option<(Arc<str>, SpawnErr)>,
+    gave_up: Option<GaveUp>,
+    booted: bool,
+    ended: Option<Ending>,
+}
+
+/// Who waits for the answer to a request about a child.
+pub(crate) struct Waiter {
+    child: Arc<str>,
+    reply: Reply,
+}
+
+pub(crate) enum Reply {
+    Actor(oneshot::Sender<Result<ActorCell, ChildError>>),
+    Done(oneshot::Sender<Result<(), ChildError>>),
+}
+
+impl Shell {
+    fn new(
+        declaration: Supervisor,
+        lineage: Lineage,
+        myself: ActorRef<Request>,
+    ) -> Result<Self, StartError> {
+        let config = Config {
+            strategy: declaration.strategy,
+            intensity: declaration.intensity,
+            auto_shutdown: declaration.auto_shutdown,
+            dynamic: declaration.dynamic,
+            children_max: declaration.children_max,
+            seed: declaration.seed,
+        };
+        let (reporter, reports) = mpsc::unbounded_channel();
+        let mut shell = Self {
+            name: declaration.name,
+            config,
+            myself,
+            lineage,
+            engine: Engine::new(config),
+            born: Instant::now(),
+            members: BTreeMap::new(),
+            incarnations: HashMap::new(),
+            unclaimed: HashMap::new(),
+            starts_under_way: 0,
+            waiters: HashMap::new(),
+            next_ticket: 0,
+            tasks: JoinSet::new(),
+            reports,
+            reporter,
+            alarm: Alarm::default(),
+            failure: None,
+            gave_up: None,
+            booted: false,
+            ended: None,
+        };
+        for spec in declaration.children {
+            let name = spec.name.clone();
+            for command in shell.add(spec, Ticket(0)) {
+                if let Command::Answer(_, Err(refusal)) = command {
+                    return Err(StartError::declaration(shell.name, name, refusal));
+                }
+            }
+        }
+        Ok(shell)
+    }
+
+    fn now(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    fn add(&mut self, spec: Arc<Spec>, ticket: Ticket) -> Vec<Command> {
+        let child = self.engine.fresh_id();
+        let (name, rules) = (spec.name.clone(), spec.rules);
+        self.members.insert(child, Member::new(spec));
+        self.engine.step(self.now(), Input::Add { child, name, rules, ticket })
+    }
+
+    /// Starts all children, or stops again those that were started.
+    async fn boot(&mut self) -> Result<(), StartError> {
+        self.run(Input::Boot).await;
+        let mut called_back = false;
+        while !self.booted && self.ended.is_none() {
+            tokio::select! {
+                biased;
+                report = self.reports.recv() => {
+                    self.take_report(report.expect("the shell itself holds a sender")).await;
+                }
+                () = self.lineage.called_back(), if !called_back => {
+                    called_back = true;
+                    self.run(Input::End).await;
+                }
+            }
+        }
+        if self.ended.is_none() {
+            self.tell(None, || Happening::Started);
+            return Ok(());
+        }
+        let supervisor = self.name.clone();
+        Err(match self.failure.take() {
+            Some((child, source)) => StartError::Child { supervisor, child, source },
+            None => StartError::Cancelled { supervisor },
+        })
+    }
+
+    /// Stops all children, in reverse order, and returns when they are gone.
+    async fn end(&mut self) {
+        self.run(Input::End).await;
+        while self.ended.is_none() {
+            let report = self.reports.recv().await.expect("the shell itself holds a sender");
+            self.take_report(report).await;
+        }
+    }
+
+    /// Takes in what one task has reported. One for each message that says so, and no more: what
+    /// follows from a report may be the next one, and other messages want their turn, too.
+    async fn take_next_report(&mut self) {
+        if let Ok(report) = self.reports.try_recv() {
+            self.take_report(report).await;
+        }
+    }
+
+    async fn take_report(&mut self, Report { child, outcome }: Report) {
+        let called_back = match self.members.get_mut(&child) {
+            Some(member) => member.finish_operation(),
+            None => panic!("a child with an operation under way is not forgotten"),
+        };
+        if matches!(outcome, Outcome::Started(_) | Outcome::CalledBack) {
+            self.starts_under_way -= 1;
+        }
+        match outcome {
+            Outcome::Started(Ok(actor)) if called_back => {
+                self.adopt(child, actor);
+                self.stop(child);
+            }
+            Outcome::Started(Err(_)) if called_back => self.run(Input::Stopped(child)).await,
+            Outcome::CalledBack => self.run(Input::Stopped(child)).await,
+            Outcome::Started(Ok(actor)) => {
+                let id = actor.get_id();
+                self.adopt(child, actor);
+                self.run(Input::Started(child)).await;
+                if let Some(exit) = self.unclaimed.remove(&id) {
+                    self.child_ended(child, id, exit).await;
+                }
+            }
+            Outcome::Started(Err(error)) => {
+                self.note_failed_start(child, error);
+                self.run(Input::StartFailed(child)).await;
+            }
+            Outcome::Stopped { killed } => {
+                let member = self.members.get_mut(&child).expect("it was found above");
+                if let Some(actor) = member.actor.take() {
+                    self.incarnations.remove(&actor.get_id());
+                }
+                self.tell(Some(child), || Happening::Stopped { killed });
+                self.run(Input::Stopped(child)).await;
+            }
+        }
+        if self.starts_under_way == 0 {
+            self.unclaimed.clear();
+        }
+    }
+
+    /// An actor that is linked to this one has ended.
+    async fn actor_ended(&mut self, actor: ActorId, exit: Exit) {
+        match self.incarnations.get(&actor).copied() {
+            Some(child) => self.child_ended(child, actor, exit).await,
+            None if self.starts_under_way > 0 => {
+                self.unclaimed.insert(actor, exit);
+            }
+            None => {}
+        }
+    }
+
+    async fn child_ended(&mut self, child: ChildId, actor: ActorId, exit: Exit) {
+        self.incarnations.remove(&actor);
+        let Some(member) = self.members.get_mut(&child) else { return };
+        member.actor = None;
+        // What ends while it is being stopped has been stopped, unless it failed at it.
+        let by_itself = member.operation.is_none() || matches!(exit, Exit::Failed(_));
+        if by_itself && exit.is_abnormal() {
+            member.last_failure = Some(exit.to_string());
+            let name = &member.spec.name;
+            tracing::warn!(supervisor = %self.lineage.path, child = %name, "child {exit}");
+        }
+        if by_itself {
+            self.tell(Some(child), || Happening::Ended { exit: exit.clone() });
+        }
+        self.run(Input::Exited(child, exit)).await;
+    }
+
+    /// Takes one input in, and whatever follows from it at once.
+    async fn run(&mut self, input: Input) {
+        let commands = self.engine.step(self.now(), input);
+        self.execute_all(commands).await;
+    }
+
+    async fn execute_all(&mut self, commands: Vec<Command>) {
+        let mut commands = VecDeque::from(commands);
+        while let Some(command) = commands.pop_front() {
+            if let Some(input) = self.execute(command).await {
+                let follow = self.engine.step(self.now(), input);
+                commands.extend(follow);
+            }
+        }
+        while self.tasks.try_join_next().is_some() {}
+        self.alarm.set(self.engine.next_wake(), self.born, &self.myself, &mut self.tasks);
+    }
+
+    async fn execute(&mut self, command: Command) -> Option<Input> {
+        match command {
+            Command::Start(child) => return self.start(child).await,
+            Command::Stop(child) => self.stop(child),
+            Command::Forget(child) => {
+                self.members.remove(&child);
+            }
+            Command::Wait(child, wait) => self.tell(Some(child), || Happening::Waiting { wait }),
+            Command::GiveUp(child) => self.give_up(child),
+            Command::Answer(ticket, answer) => self.answer(ticket, answer),
+            Command::Booted => self.booted = true,
+            Command::Ended(ending) => {
+                self.ended = Some(ending);
+                self.tell(None, || Happening::Stopped { killed: false });
+            }
+        }
+        None
+    }
+
+    /// Starts a child; says so at once if it is up at once.
+    async fn start(&mut self, child: ChildId) -> Option<Input> {
+        let member = self.members.get_mut(&child).expect("a child to start is a known child");
+        let (mut start, call_back) = task::begin_start(&member.spec, &self.myself, &self.lineage);
+        // Most starts are through at the first poll: they need no task.
+        match start.first_poll().await {
+            Some(Ok(actor)) => {
+                self.adopt(child, actor);
+                return Some(Input::Started(child));
+            }
+            Some(Err(error)) => {
+                // Reported the long way round, through the mailbox: a child that fails again and
+                // again must not keep the supervisor from hearing that it should stop.
+                member.operation = Some(Operation::start(call_back));
+                self.starts_under_way += 1;
+                task::report(&self.reporter, &self.myself, child, Outcome::Started(Err(error)));
+            }
+            None => {
+                member.operation = Some(Operation::start(call_back));
+                self.starts_under_way += 1;
+                let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
+                self.tasks.spawn(async move {
+                    let outcome = start.finish().await;
+                    task::report(&reporter, &myself, child, outcome);
+                });
+            }
+        }
+        None
+    }
+
+    fn stop(&mut self, child: ChildId) {
+        let member = self.members.get_mut(&child).expect("a child to stop is a known child");
+        if let Some(operation) = &mut member.operation {
+            operation.call_back();
+            return;
+        }
+        member.operation = Some(Operation::Stop);
+        let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
+        let (actor, spec) = (member.actor.clone(), &member.spec);
+        let (kind, shutdown) = (spec.start.kind(), spec.shutdown);
+        self.tasks.spawn(async move {
+            let killed = match actor {
+                Some(actor) => task::stop(actor, kind, shutdown).await,
+                None => false,
+            };
+            task::report(&reporter, &myself, child, Outcome::Stopped { killed });
+        });
+    }
+
+    /// Makes a started actor the incarnation of a child.
+    fn adopt(&mut self, child: ChildId, actor: ActorCell) {
+        let me = self.myself.get_cell();
+        if actor.try_get_supervisor().as_ref() != Some(&me) {
+            // A closure that forgot to spawn linked; no effect on an actor that has ended.
+            actor.link(me);
+        }
+        self.incarnations.insert(actor.get_id(), child);
+        let member = self.members.get_mut(&child).expect("an adopting child is a known child");
+        member.actor = Some(actor);
+        member.starts += 1;
+        let restarts = member.starts - 1;
+        self.tell(Some(child), || match restarts {
+            0 => Happening::Started,
+            restarts => Happening::Restarted { restarts },
+        });
+    }
+
+    fn note_failed_start(&mut self, child: ChildId, error: SpawnErr) {
+        let member = self.members.get_mut(&child).expect("a starting child is a known child");
+        let reason = chain(&error);
+        member.last_failure = Some(format!("did not start: {reason}"));
+        let name = member.spec.name.clone();
+        tracing::warn!(supervisor = %self.lineage.path, child = %name, "no start: {reason}");
+        self.tell(Some(child), || Happening::StartFailed { reason });
+        self.failure = Some((name, error));
+    }
+
+    fn give_up(&mut self, child: ChildId) {
+        let member = &self.members[&child];
+        let gave_up = GaveUp {
+            supervisor: self.name.clone(),
+            child: member.spec.name.clone(),
+            last_failure: member.last_failure.clone().unwrap_or_else(|| "stopped".to_owned()),
+            restarts: self.config.intensity.restarts,
+            period: self.config.intensity.period,
+        };
+        tracing::error!(supervisor = %self.lineage.path, "{gave_up}");
+        self.tell(None, || Happening::Escalated { reason: gave_up.to_string() });
+        self.gave_up = Some(gave_up);
+    }
+
+    fn ticket(&mut self, child: Arc<str>, reply: Reply) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.waiters.insert(ticket, Waiter { child, reply });
+        ticket
+    }
+
+    /// Whoever asked may have stopped waiting; that is no error.
+    fn answer(&mut self, ticket: Ticket, answer: Result<ChildId, Refusal>) {
+        let Some(Waiter { child, reply }) = self.waiters.remove(&ticket) else { return };
+        let answer = answer.map_err(|refusal| {
+            let failure = match refusal {
+                Refusal::StartFailed => self.failure.take().map(|(_, error)| error),
+                _ => None,
+            };
+            let children_max = self.config.children_max;
+            ChildError::new(self.name.clone(), child, children_max, refusal, failure)
+        });
+        match reply {
+            Reply::Done(reply) => {
+                let _ = reply.send(answer.map(drop));
+            }
+            Reply::Actor(reply) => {
+                let actor = answer.map(|id| {
+                    let member = self.members.get(&id).expect("a started child is a known child");
+                    member.actor.clone().expect("a started child has an actor")
+                });
+                let _ = reply.send(actor);
+            }
+        }
+    }
+
+    fn tell(&self, child: Option<ChildId>, what: impl FnOnce() -> Happening) {
+        let child = child.and_then(|id| self.members.get(&id)).map(|m| &m.spec.name);
+        self.lineage.tell(child, what);
+    }
+}

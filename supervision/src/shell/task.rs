@@ -1,0 +1,160 @@
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use ractor::{ActorCell, ActorRef, SpawnErr};
+use tokio::sync::{mpsc, watch};
+
+use super::{Lineage, Request, hooks};
+use crate::{
+    ChildKind, Shutdown,
+    engine::ChildId,
+    spec::{Spec, Start, Starting},
+};
+
+/// What an operation on a child has come to.
+pub(super) struct Report {
+    pub(super) child: ChildId,
+    pub(super) outcome: Outcome,
+}
+
+pub(super) enum Outcome {
+    Started(Result<ActorCell, SpawnErr>),
+    /// A start was given up before it was through; nothing of it lives.
+    CalledBack,
+    Stopped {
+        killed: bool,
+    },
+}
+
+/// Leaves a report for the supervisor, and wakes it. When it does not take messages any more (it
+/// is in `post_stop`), it waits for reports directly.
+pub(super) fn report(
+    reporter: &mpsc::UnboundedSender<Report>,
+    myself: &ActorRef<Request>,
+    child: ChildId,
+    outcome: Outcome,
+) {
+    if reporter.send(Report { child, outcome }).is_ok() {
+        let _ = myself.send_message(Request::Report);
+    }
+}
+
+/// A start that is under way.
+pub(super) struct UnderWay {
+    start: Starting,
+    call_back: watch::Receiver<bool>,
+    /// How long it is waited for once it has been called back; `None`: as long as it takes.
+    patience: Option<Duration>,
+}
+
+pub(super) fn begin_start(
+    spec: &Spec,
+    myself: &ActorRef<Request>,
+    lineage: &Lineage,
+) -> (UnderWay, watch::Sender<bool>) {
+    let (sender, call_back) = watch::channel(false);
+    let supervisor = myself.get_cell();
+    // The closures are the caller's: they run at the first poll, where a panic is caught.
+    let (start, patience): (Starting, _) = match &spec.start {
+        // An actor whose `pre_start` is not through has nothing yet that could end gracefully.
+        Start::Actor(start) => {
+            let start = start.clone();
+            (Box::pin(async move { start(supervisor).await }), Some(Duration::ZERO))
+        }
+        // A supervisor may have started children, and stops them in order when called back.
+        Start::Supervisor(make) => {
+            let make = make.clone();
+            let lineage = lineage.below(&spec.name, call_back.clone());
+            let start = Box::pin(async move {
+                let started = hooks::launch(make(), Some((supervisor, Some(lineage)))).await;
+                match started {
+                    Ok(supervisor) => Ok(supervisor.cell()),
+                    Err(error) => Err(SpawnErr::StartupFailed(Box::new(error))),
+                }
+            });
+            let patience = match spec.shutdown {
+                Shutdown::Infinity => None,
+                Shutdown::Timeout(patience) => Some(patience),
+                Shutdown::BrutalKill => Some(Duration::ZERO),
+            };
+            (start, patience)
+        }
+    };
+    (UnderWay { start, call_back, patience }, sender)
+}
+
+impl UnderWay {
+    /// Runs the start as far as it goes without waiting.
+    pub(super) async fn first_poll(&mut self) -> Option<Result<ActorCell, SpawnErr>> {
+        poll_fn(|cx| match self.poll_start(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    /// Runs the start to its end, unless it is called back and that end does not come in time.
+    pub(super) async fn finish(mut self) -> Outcome {
+        let (mut call_back, patience) = (self.call_back.clone(), self.patience);
+        let given_up = async move {
+            let called_back = call_back.wait_for(|called_back| *called_back).await.is_ok();
+            match patience {
+                Some(patience) if called_back => tokio::time::sleep(patience).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = poll_fn(|cx| self.poll_start(cx)) => Outcome::Started(result),
+            () = given_up => Outcome::CalledBack,
+        }
+    }
+
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Result<ActorCell, SpawnErr>> {
+        match catch_unwind(AssertUnwindSafe(|| self.start.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(SpawnErr::StartupFailed(panic_text(&*panic).into()))),
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a text".to_owned()
+    }
+}
+
+/// Stops an actor as declared, and returns when it has ended: whether it was killed.
+///
+/// A kill takes effect where the actor next waits. One that never does (an endless loop without
+/// an `await`) cannot be ended by anybody, and is waited for without limit: starting its
+/// successor beside it would break "one incarnation at a time".
+pub(super) async fn stop(actor: ActorCell, kind: ChildKind, shutdown: Shutdown) -> bool {
+    let patience = match shutdown {
+        Shutdown::BrutalKill => Some(Duration::ZERO),
+        Shutdown::Timeout(patience) => Some(patience),
+        Shutdown::Infinity => None,
+    };
+    if shutdown != Shutdown::BrutalKill {
+        // A supervisor that stops by message keeps answering questions while it does.
+        let asked = kind == ChildKind::Supervisor && actor.send_message(Request::Stop).is_ok();
+        if !asked {
+            actor.stop(Some("shutdown".to_owned()));
+        }
+        if actor.wait(patience).await.is_ok() {
+            return false;
+        }
+    }
+    actor.kill();
+    let _ = actor.wait(None).await;
+    true
+}

@@ -1,0 +1,188 @@
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use ractor::{Actor, ActorCell, SpawnErr};
+use serde::{Deserialize, Serialize};
+
+use crate::{Backoff, Restart, Shutdown, Supervisor, engine::ChildRules};
+
+/// The declaration of a child: its name, how it is started, and what becomes of it when it ends.
+///
+/// `H` is a handle of the caller's choice that rides along (an address, say) until the
+/// declaration is given to a supervisor.
+///
+/// The declaration, with all that its closure owns, is dropped as soon as the child can never be
+/// started again: it was deleted, it was temporary and has ended, or its supervisor has stopped,
+/// given up, failed to start or been killed. So a value that is owned by the closure alone tells
+/// by its drop that the child is gone for good.
+pub struct ChildSpec<H = ()> {
+    spec: Spec,
+    handle: H,
+}
+
+/// What a supervisor keeps of a declaration.
+#[derive(Clone)]
+pub(crate) struct Spec {
+    pub(crate) name: Arc<str>,
+    pub(crate) start: Start,
+    pub(crate) rules: ChildRules,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) mailbox: Option<Arc<dyn Fn() -> Option<usize> + Send + Sync>>,
+}
+
+/// How a child is started.
+#[derive(Clone)]
+pub(crate) enum Start {
+    Actor(Arc<dyn Fn(ActorCell) -> Starting + Send + Sync>),
+    Supervisor(Arc<dyn Fn() -> Supervisor + Send + Sync>),
+}
+
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send>>;
+
+/// What a child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildKind {
+    /// An actor (OTP's `worker`).
+    Actor,
+    /// A supervisor with children of its own.
+    Supervisor,
+}
+
+impl ChildSpec<()> {
+    /// A child that is started by a closure, which is called for each incarnation.
+    ///
+    /// The closure gets the supervisor to link to, and returns the started actor. It should
+    /// spawn *linked* and without a name in ractor: ractor's table of names is one for the
+    /// process. An actor that comes back unlinked is linked by the supervisor.
+    pub fn new<F, S>(name: impl Into<Arc<str>>, start: F) -> Self
+    where
+        F: Fn(ActorCell) -> S + Send + Sync + 'static,
+        S: Future<Output = Result<ActorCell, SpawnErr>> + Send + 'static,
+    {
+        let start = Start::Actor(Arc::new(move |supervisor| Box::pin(start(supervisor))));
+        Self::from_start(name.into(), start, Shutdown::DEFAULT)
+    }
+
+    /// A child that is a plain ractor actor; the closure makes the actor and its arguments for
+    /// each incarnation. It is spawned linked, and unnamed in ractor.
+    pub fn actor<A, F>(name: impl Into<Arc<str>>, make: F) -> Self
+    where
+        A: Actor,
+        F: Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    {
+        let start = Start::Actor(Arc::new(move |supervisor| {
+            let (actor, arguments) = make();
+            Box::pin(async move {
+                let (actor, _) = Actor::spawn_linked(None, actor, arguments, supervisor).await?;
+                Ok(actor.get_cell())
+            })
+        }));
+        Self::from_start(name.into(), start, Shutdown::DEFAULT)
+    }
+
+    /// A child that is a supervisor; the closure declares it for each incarnation. Its shutdown
+    /// is [`Shutdown::Infinity`] unless set otherwise.
+    ///
+    /// [`Supervisor`] is cheap to clone, so the closure may clone one declaration; what the
+    /// declarations of *its* children own then lives over restarts of the nested supervisor.
+    pub fn supervisor<F>(name: impl Into<Arc<str>>, make: F) -> Self
+    where
+        F: Fn() -> Supervisor + Send + Sync + 'static,
+    {
+        Self::from_start(name.into(), Start::Supervisor(Arc::new(make)), Shutdown::Infinity)
+    }
+
+    fn from_start(name: Arc<str>, start: Start, shutdown: Shutdown) -> Self {
+        let rules = ChildRules::default();
+        Self { spec: Spec { name, start, rules, shutdown, mailbox: None }, handle: () }
+    }
+}
+
+impl<H> ChildSpec<H> {
+    /// Lets another handle ride along, instead of the one so far.
+    pub fn with_handle<T>(self, handle: T) -> ChildSpec<T> {
+        ChildSpec { spec: self.spec, handle }
+    }
+
+    /// The handle that rides along.
+    pub fn handle(&self) -> &H {
+        &self.handle
+    }
+
+    /// The child's name, unique among its siblings.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// What the child is.
+    pub fn kind(&self) -> ChildKind {
+        self.spec.start.kind()
+    }
+
+    /// When it is started again after it has ended. Default: [`Restart::Permanent`].
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.spec.rules.restart = restart;
+        self
+    }
+
+    /// How long to wait before it is started again. Default: [`Backoff::none`].
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.spec.rules.backoff = backoff;
+        self
+    }
+
+    /// How it is stopped. Default: 5 s for actors, [`Shutdown::Infinity`] for supervisors.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.spec.shutdown = shutdown;
+        self
+    }
+
+    /// Makes it significant: its end may end its supervisor, see
+    /// [`AutoShutdown`](crate::AutoShutdown). Only a transient or temporary child can be.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.spec.rules.significant = true;
+        self
+    }
+
+    /// Lets snapshots tell how many messages wait in the child's mailbox. ractor does not know;
+    /// a layer with a mailbox of its own does. `None` means not known just now.
+    #[must_use]
+    pub fn mailbox(mut self, depth: impl Fn() -> Option<usize> + Send + Sync + 'static) -> Self {
+        self.spec.mailbox = Some(Arc::new(depth));
+        self
+    }
+
+    pub(crate) fn into_spec(self) -> Spec {
+        self.spec
+    }
+}
+
+impl Start {
+    pub(crate) fn kind(&self) -> ChildKind {
+        match self {
+            Self::Actor(_) => ChildKind::Actor,
+            Self::Supervisor(_) => ChildKind::Supervisor,
+        }
+    }
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec")
+            .field("name", &self.name)
+            .field("kind", &self.start.kind())
+            .field("rules", &self.rules)
+            .field("shutdown", &self.shutdown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H> fmt::Debug for ChildSpec<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.spec.fmt(f)
+    }
+}

@@ -1,0 +1,11 @@
+//! Supervisors with real actors, on tokio's paused clock: whatever waits, waits no time.
+
+mod dynamic;
+mod group;
+mod nested;
+mod observe;
+mod probe;
+mod request;
+mod restart;
+mod start;
+mod stop;
