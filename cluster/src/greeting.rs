@@ -101,7 +101,8 @@ async fn open(
         GreetingError::Broken(why) => DialError::Transport(TransportError::from_io(&address, why)),
         why => DialError::Strange { address: address.clone(), why },
     };
-    say(&mut stream, &terms.hello(lane, link, lost)).await.map_err(strange)?;
+    // Where saying it fails, the other end has hung up, and what it said before that tells more.
+    let _ = say(&mut stream, &terms.hello(lane, link, lost)).await;
     let refused = |refusal| DialError::Refused { by: peer.node.clone(), refusal };
     match hear::<Answer>(&mut stream).await.map_err(strange)? {
         Answer::Refused(refusal) => Err(refused(refusal)),
