@@ -1,17 +1,18 @@
 //! The one handle to an actor.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
+use tokio::time::sleep_until;
 
 use crate::codec::EncodeError;
 use crate::message::{Message, RemoteMessage};
@@ -237,39 +238,44 @@ impl<M: Message> Address<M> {
         deadline: Duration,
         question: impl FnOnce(Reply<T>) -> M,
     ) -> Result<T, AskError> {
-        let cell = ReplyCell::new();
+        let cell = ReplyCell::new(deadline);
         let message = question(Reply::local(cell.clone()));
-        let asking = Asking { cell: &cell, answered: false };
-        let mut time_out = pin!(tokio::time::sleep(deadline));
+        let mut asking = Asking { cell: &cell, answered: false };
+        let until = cell.until();
         match &self.place {
             Place::Here(slot) => {
-                let asked = cell.clone();
-                let permit = || Permit::Asked(asked.clone());
+                let permit = || Permit::Asked(cell.clone());
                 match slot.offer(message, permit) {
                     Offer::Accepted => {}
                     Offer::Gone(_) => return Err(AskError::Closed),
                     Offer::Full(message, _) | Offer::Absent(message) => {
-                        let permit = || Permit::Asked(asked.clone());
                         tokio::select! {
                             biased;
                             pushed = slot.push(message, permit) => {
                                 pushed.map_err(|_| AskError::Closed)?;
                             }
-                            () = time_out.as_mut() => return Err(AskError::TimedOut(deadline)),
+                            () = sleep_until(until) => return Err(AskError::TimedOut(deadline)),
                         }
                     }
                 }
-                // What is still in the mailbox when the actor stops will not be handled.
-                let closed = Slot::closed(slot.incarnation());
-                asking.answer(deadline, time_out, closed).await
+                // The actor's docket keeps the deadline, and tells if the actor ends before it
+                // takes the question.
+                poll_fn(|cx| asking.poll(cx)).await
             }
             Place::There(there) => {
+                let mut time_out = pin!(sleep_until(until));
                 tokio::select! {
                     biased;
                     told = there.tell(message) => told?,
                     () = time_out.as_mut() => return Err(AskError::TimedOut(deadline)),
                 }
-                asking.answer(deadline, time_out, std::future::pending()).await
+                poll_fn(|cx| match asking.poll(cx) {
+                    Poll::Ready(outcome) => Poll::Ready(outcome),
+                    Poll::Pending => {
+                        time_out.as_mut().poll(cx).map(|()| Err(AskError::TimedOut(deadline)))
+                    }
+                })
+                .await
             }
         }
     }
@@ -282,14 +288,14 @@ impl<M: Message> Address<M> {
         }
     }
 
-    /// Stops the actor's present life after the message that it has in hands. A supervisor
-    /// starts a permanent child again. Does nothing on a remote address or a dead actor.
-    pub fn stop(&self) {
-        if let Place::Here(slot) = &self.place
-            && let Some(incarnation) = slot.incarnation()
-        {
-            incarnation.actor.stop(None);
-        }
+    /// Stops the actor's present life after the message that it has in hands; a supervisor starts a
+    /// permanent child again. False where there is no life of it on this machine: the actor has
+    /// ended, or lives on another node, where only a message can ask it to stop.
+    pub fn stop(&self) -> bool {
+        let Place::Here(slot) = &self.place else { return false };
+        let Some(incarnation) = slot.incarnation() else { return false };
+        incarnation.actor.stop(None);
+        true
     }
 
     /// Whether the actor is known to have ended for good. Always false for a remote address.
@@ -316,10 +322,11 @@ impl<M: Message> Address<M> {
         }
     }
 
-    pub(crate) fn local_slot(&self) -> &Arc<Slot<M>> {
+    /// Ends when the actor is gone for good; never for a remote address.
+    pub(crate) async fn until_gone(&self) {
         match &self.place {
-            Place::Here(slot) => slot,
-            Place::There(there) => panic!("{} is an actor of another node", there.path),
+            Place::Here(slot) => slot.until_gone().await,
+            Place::There(_) => std::future::pending().await,
         }
     }
 }
@@ -388,30 +395,10 @@ struct Asking<'a, T> {
 }
 
 impl<T> Asking<'_, T> {
-    async fn answer(
-        mut self,
-        deadline: Duration,
-        mut time_out: std::pin::Pin<&mut tokio::time::Sleep>,
-        closed: impl Future<Output = ()>,
-    ) -> Result<T, AskError> {
-        let mut closed = pin!(closed);
-        let mut is_closed = false;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.cell.poll(cx) {
-                self.answered = true;
-                return Poll::Ready(outcome.map_err(AskError::from));
-            }
-            if !is_closed && closed.as_mut().poll(cx).is_ready() {
-                is_closed = true;
-                // An actor that has it in hands may still answer, and if it crashed, the reply is
-                // dropped with it.
-                if !self.cell.is_taken() {
-                    return Poll::Ready(Err(AskError::Closed));
-                }
-            }
-            time_out.as_mut().poll(cx).map(|()| Err(AskError::TimedOut(deadline)))
-        })
-        .await
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, AskError>> {
+        let outcome = self.cell.poll(cx);
+        self.answered = outcome.is_ready();
+        outcome
     }
 }
 

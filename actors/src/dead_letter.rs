@@ -27,7 +27,7 @@ pub struct DeadLetter {
 pub enum DeadLetterReason {
     /// It lay unread in the mailbox when the actor ended.
     Unread(Exit),
-    /// A timer fired for an actor that was gone, or whose mailbox was full.
+    /// A timer fired when the message could not be sent.
     Timer(&'static str),
     /// The other node says why it did not deliver it.
     Refused(crate::wire::Unanswered),

@@ -22,7 +22,6 @@ pub(crate) struct Gate {
     waiting: AtomicUsize,
     capacity: u64,
     room: Notify,
-    closed: Notify,
 }
 
 /// Why a gate let nobody in.
@@ -41,7 +40,6 @@ impl Gate {
             waiting: AtomicUsize::new(0),
             capacity: capacity.max(1) as u64,
             room: Notify::new(),
-            closed: Notify::new(),
         }
     }
 
@@ -133,21 +131,11 @@ impl Gate {
     pub(crate) fn close(&self) {
         if self.word.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0 {
             self.room.notify_waiters();
-            self.closed.notify_waiters();
         }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.word.load(Ordering::Acquire) & CLOSED != 0
-    }
-
-    /// Ends when the gate closes.
-    pub(crate) async fn closed(&self) {
-        let mut closed = std::pin::pin!(self.closed.notified());
-        closed.as_mut().enable();
-        if !self.is_closed() {
-            closed.await;
-        }
     }
 
     /// The messages that wait.

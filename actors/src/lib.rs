@@ -56,6 +56,7 @@ mod address;
 mod clock;
 pub mod codec;
 mod dead_letter;
+mod docket;
 mod gate;
 mod hooks;
 mod managed;
@@ -81,7 +82,7 @@ pub use system::{
     SystemBuilder,
 };
 pub use timer::Timer;
-pub use topic::{Forwarding, Overflow, SUBSCRIPTION_CAPACITY, Subscription, Topic};
+pub use topic::{Forwarding, Overflow, SUBSCRIPTION_CAPACITY, Subscription, Topic, TopicTypeError};
 pub use umbel_derive::Message;
 pub use umbel_supervision::{
     self as supervision, Backoff, ChildSpec, Restart, Shutdown, Strategy, Supervisor, SupervisorRef,

@@ -112,7 +112,7 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
     ) -> Result<(), ActorProcessingErr> {
         // ractor keeps the mailbox until this hook has ended: close it first, so that no one waits
         // for an actor that will take nothing more.
-        self.incarnation().gate.close();
+        self.incarnation().close();
         let result = self.run(self.actor.post_stop(myself, state)).await;
         self.incarnation().ending(Exit::Stopped);
         result

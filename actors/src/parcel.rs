@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ractor::message::{BoxedDowncastErr, BoxedMessage};
 
+use crate::docket::Asker;
+
 /// What a message in a mailbox holds until the actor takes it.
 #[derive(Default)]
 pub(crate) enum Permit {
@@ -14,14 +16,9 @@ pub(crate) enum Permit {
     /// A place in the mailbox.
     Place,
     /// A place in the mailbox, and an asker who wants to know that the message was taken.
-    Asked(Arc<dyn Taken>),
+    Asked(Arc<dyn Asker>),
     /// A place in the mailbox, and something that is released by being dropped (a link's credit).
     Charged(Charge),
-}
-
-/// Told when the actor takes the message out of its mailbox.
-pub(crate) trait Taken: Send + Sync {
-    fn taken(&self);
 }
 
 /// Where a link's credit goes back to.

@@ -4,14 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::time::Instant;
 
+use crate::address::AskError;
 use crate::codec::{self, Limits};
-use crate::parcel::Taken;
+use crate::docket::Asker;
 use crate::wire::{self, Answers, Encode, Pending, Unanswered};
 
 /// The right to answer an [`ask`](crate::Address::ask), once.
@@ -76,7 +79,7 @@ impl<T> Reply<T> {
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         match self.right.get_mut().take() {
-            Some(Right::Local(cell)) => cell.resolve(Err(Unanswered::Dropped)),
+            Some(Right::Local(cell)) => cell.resolve(Err(AskError::Dropped)),
             Some(Right::Remote(right)) => {
                 right.answers.refuse(right.correlation, Unanswered::Dropped);
             }
@@ -131,15 +134,22 @@ impl<'de, T: Serialize + Send + 'static> Deserialize<'de> for Reply<T> {
     }
 }
 
+/// What a deadline further off than the clock can say comes down to.
+const FAR_OFF: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// Where an answer waits for its asker.
 pub(crate) struct ReplyCell<T> {
     state: Mutex<State<T>>,
+    within: Duration,
+    until: Instant,
+    /// Set when nothing can come any more, and all that came from elsewhere was let go.
+    settled: AtomicBool,
     abandoned: AtomicBool,
     taken: AtomicBool,
 }
 
 struct State<T> {
-    outcome: Option<Result<T, Unanswered>>,
+    outcome: Option<Result<T, AskError>>,
     resolved: bool,
     waker: Option<Waker>,
     /// Where the question went, if it left this node: the slot that it holds there can be freed.
@@ -147,8 +157,12 @@ struct State<T> {
 }
 
 impl<T> ReplyCell<T> {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(within: Duration) -> Arc<Self> {
+        let now = Instant::now();
         Arc::new(Self {
+            within,
+            until: now.checked_add(within).unwrap_or_else(|| now + FAR_OFF),
+            settled: AtomicBool::new(false),
             state: Mutex::new(State { outcome: None, resolved: false, waker: None, cancel: None }),
             abandoned: AtomicBool::new(false),
             taken: AtomicBool::new(false),
@@ -156,7 +170,7 @@ impl<T> ReplyCell<T> {
     }
 
     /// Sets the outcome; a second one is dropped.
-    fn resolve(&self, outcome: Result<T, Unanswered>) {
+    fn resolve(&self, outcome: Result<T, AskError>) {
         let mut state = self.state.lock();
         if state.resolved {
             // The value may be the user's: drop it outside the lock.
@@ -166,15 +180,22 @@ impl<T> ReplyCell<T> {
         }
         state.resolved = true;
         state.outcome = Some(outcome);
-        state.cancel = None;
+        let cancel = state.cancel.take();
         let waker = state.waker.take();
+        self.settled.store(true, Ordering::Release);
         drop(state);
+        drop(cancel);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, Unanswered>> {
+    /// When it is too late for an answer.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, AskError>> {
         let mut state = self.state.lock();
         if let Some(outcome) = state.outcome.take() {
             return Poll::Ready(outcome);
@@ -186,40 +207,66 @@ impl<T> ReplyCell<T> {
         Poll::Pending
     }
 
-    /// Whether an actor has the question in its hands, or had.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::Acquire)
-    }
-
     /// The asker waits no more.
     pub(crate) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Release);
+        self.give_up(None);
+    }
+
+    /// Ends the wait from within (`None`) or with an error from without.
+    fn give_up(&self, why: Option<AskError>) {
         let mut state = self.state.lock();
+        if state.resolved && why.is_some() {
+            return;
+        }
+        self.abandoned.store(true, Ordering::Release);
         let cancel = if state.resolved { None } else { state.cancel.take() };
         state.resolved = true;
-        let outcome = state.outcome.take();
+        let outcome = std::mem::replace(&mut state.outcome, why.map(Err));
+        let waker = state.waker.take();
+        self.settled.store(true, Ordering::Release);
         drop(state);
         drop(outcome);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         if let Some(cancel) = cancel {
             cancel();
         }
     }
 }
 
-impl<T: Send> Taken for ReplyCell<T> {
+impl<T: Send> Asker for ReplyCell<T> {
     fn taken(&self) {
         self.taken.store(true, Ordering::Release);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    fn until(&self) -> Instant {
+        self.until
+    }
+
+    fn expire(&self) {
+        self.give_up(Some(AskError::TimedOut(self.within)));
+    }
+
+    fn closed(&self) {
+        if !self.taken.load(Ordering::Acquire) {
+            self.give_up(Some(AskError::Closed));
+        }
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Pending for ReplyCell<T> {
     fn answer(&self, bytes: &[u8], limits: Limits) {
         let outcome = codec::decode(bytes, limits);
-        self.resolve(outcome.map_err(|why| Unanswered::Undecodable(why.to_string())));
+        self.resolve(outcome.map_err(|why| AskError::Undecodable(why.to_string())));
     }
 
     fn fail(&self, why: Unanswered) {
-        self.resolve(Err(why));
+        self.resolve(Err(why.into()));
     }
 
     fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {

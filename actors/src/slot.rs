@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::codec::Limits;
 use crate::dead_letter::Unread;
+use crate::docket::Docket;
 use crate::gate::{Barred, Gate};
 use crate::hooks;
 use crate::message::Message;
@@ -38,6 +39,7 @@ pub(crate) struct Slot<M: Message> {
 pub(crate) struct Incarnation<M: Message> {
     pub(crate) actor: ActorRef<M>,
     pub(crate) gate: Gate,
+    docket: Arc<Docket>,
     ending: Mutex<Ending>,
 }
 
@@ -65,13 +67,28 @@ pub(crate) struct Waiting;
 
 impl<M: Message> Incarnation<M> {
     pub(crate) fn new(actor: ActorRef<M>, capacity: usize) -> Arc<Self> {
-        Arc::new(Self { actor, gate: Gate::new(capacity), ending: Mutex::default() })
+        Arc::new(Self {
+            actor,
+            gate: Gate::new(capacity),
+            docket: Docket::new(),
+            ending: Mutex::default(),
+        })
     }
 
     /// Puts a message for which there is a place into the mailbox.
     fn push(&self, message: M, permit: Permit) -> Result<(), M> {
+        let asker = match &permit {
+            Permit::Asked(asker) => Some(asker.clone()),
+            _ => None,
+        };
         match with_permit(permit, || self.actor.cast(message)) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // Not before: a question that is refused here may go to the next incarnation.
+                if let Some(asker) = asker {
+                    self.docket.enter(asker);
+                }
+                Ok(())
+            }
             Err(MessagingErr::SendErr(message)) => {
                 self.gate.leave();
                 Err(message)
@@ -82,15 +99,22 @@ impl<M: Message> Incarnation<M> {
         }
     }
 
-    /// Notes the reason of an end that is under way, and lets nobody in any more.
+    /// Lets nobody in any more. What is still in the mailbox will not be handled, and whoever asked
+    /// is told so.
+    pub(crate) fn close(&self) {
+        self.gate.close();
+        self.docket.close();
+    }
+
+    /// Notes the reason of an end that is under way, and closes.
     pub(crate) fn ending(&self, why: Exit) {
         self.ending.lock().why.get_or_insert(why);
-        self.gate.close();
+        self.close();
     }
 
     /// The end itself. Returns the reason, and how many messages were left unread.
     pub(crate) fn over(&self, unless_known: Exit) -> (Exit, u64) {
-        self.gate.close();
+        self.close();
         let (why, watchers) = {
             let mut ending = self.ending.lock();
             ending.over = true;
@@ -197,7 +221,7 @@ impl<M: Message> Slot<M> {
                     Ok(()) => return Offer::Accepted,
                     // ractor refuses: the actor stops or drains, and this slot will soon be clear.
                     Err(back) => {
-                        incarnation.gate.close();
+                        incarnation.close();
                         message = back;
                     }
                 },
@@ -236,21 +260,13 @@ impl<M: Message> Slot<M> {
                         match incarnation.push(message, permit()) {
                             Ok(()) => return Ok(()),
                             Err(back) => {
-                                incarnation.gate.close();
+                                incarnation.close();
                                 message = back;
                             }
                         }
                     }
                 }
             }
-        }
-    }
-
-    /// Ends when the incarnation that is here now has closed its mailbox.
-    pub(crate) async fn closed(incarnation: Option<Arc<Incarnation<M>>>) {
-        match incarnation {
-            Some(incarnation) => incarnation.gate.closed().await,
-            None => std::future::pending().await,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
 use crate::managed::Managed;
 use crate::message::Message;
 use crate::slot::{Slot, SlotOwner};
-use crate::topic::{Subscription, Topic};
+use crate::topic::{Subscription, Topic, TopicTypeError};
 use crate::wire::Deliver;
 
 /// The messages that a mailbox holds unless it is told otherwise.
@@ -241,10 +241,8 @@ impl System {
     /// Declares an actor for a [`Supervisor`], under a name that is unique in the system.
     ///
     /// `make` is called for every start. The specification carries the actor's address
-    /// ([`ChildSpec::handle`]), which holds over all restarts.
-    ///
-    /// # Panics
-    /// Where another actor has the name.
+    /// ([`ChildSpec::handle`]), which holds over all restarts. Where another actor has the name, the
+    /// child will not start, and the supervisor says so.
     pub fn child<A: Actor<Msg: Message>>(
         &self,
         name: impl Into<String>,
@@ -253,10 +251,7 @@ impl System {
         self.child_with(name, SpawnOptions::default(), make)
     }
 
-    /// Declares an actor for a [`Supervisor`], with options; their name is not used.
-    ///
-    /// # Panics
-    /// Where another actor has the name.
+    /// As [`System::child`], with options; the name in them is not used.
     pub fn child_with<A: Actor<Msg: Message>>(
         &self,
         name: impl Into<String>,
@@ -264,22 +259,26 @@ impl System {
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> ChildSpec<Address<A::Msg>> {
         let name = name.into();
-        let owner = self
-            .named_slot::<A::Msg>(&name)
-            .unwrap_or_else(|why| panic!("child specification: {why}"));
-        let address = Address::local(owner.slot.clone());
+        let owner = self.named_slot::<A::Msg>(&name).ok();
+        let slot = owner.as_ref().map_or_else(Slot::vacant_for_good, |owner| owner.slot.clone());
         let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
-        let system = self.clone();
+        let (system, taken) = (self.clone(), name.clone());
         let start = move |supervisor: ActorCell| {
-            let (actor, arguments) = make();
-            let managed = Managed::new(actor, capacity, owner.clone(), system.clone());
+            let managed = owner.as_ref().map(|owner| {
+                let (actor, arguments) = make();
+                (Managed::new(actor, capacity, owner.clone(), system.clone()), arguments)
+            });
+            let taken = taken.clone();
             async move {
+                let Some((managed, arguments)) = managed else {
+                    return Err(ractor::SpawnErr::ActorAlreadyRegistered(taken));
+                };
                 let (actor, _) =
                     ActorRuntime::spawn_linked(None, managed, arguments, supervisor).await?;
                 Ok(actor.get_cell())
             }
         };
-        ChildSpec::new(name, start).with_handle(address)
+        ChildSpec::new(name, start).with_handle(Address::local(slot))
     }
 
     /// Starts a supervision tree under the system's root.
@@ -304,17 +303,19 @@ impl System {
 
     /// The topic of this name, made on first use.
     ///
-    /// # Panics
-    /// Where the topic carries another type of message.
-    #[must_use]
-    pub fn topic<T: Clone + Send + 'static>(&self, name: &str) -> Topic<T> {
+    /// # Errors
+    /// [`TopicTypeError`] where the topic carries another type of message.
+    pub fn topic<T: Clone + Send + 'static>(
+        &self,
+        name: &str,
+    ) -> Result<Topic<T>, TopicTypeError> {
         let mut topics = self.inner.topics.lock();
         let topic = topics
             .entry(name.into())
             .or_insert_with(|| Box::new(Topic::<T>::new(name)))
             .downcast_ref::<Topic<T>>();
-        let Some(topic) = topic else { panic!("topic {name:?} carries another type of message") };
-        topic.clone()
+        let wanted = std::any::type_name::<T>();
+        topic.cloned().ok_or_else(|| TopicTypeError { topic: name.to_owned(), wanted })
     }
 
     /// The messages that were accepted and that no actor handled, from now on.

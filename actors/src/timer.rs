@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::address::Address;
+use crate::address::{Address, TellError};
 use crate::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::message::Message;
-use crate::slot::{Offer, Slot};
+use crate::system::System;
 
 /// A message that is to be sent later, or again and again.
 ///
@@ -32,74 +32,76 @@ impl Timer {
     }
 }
 
-impl<M: Message> Address<M> {
+impl System {
     /// Sends `message` after `delay` (OTP's `send_after`), on tokio's clock.
     ///
-    /// Should the mailbox be full or the actor be gone then, the message becomes a
-    /// [dead letter](crate::DeadLetter). Only for actors of this machine: a timer belongs beside
-    /// its actor.
-    ///
-    /// # Panics
-    /// On a remote address.
-    pub fn send_after(&self, delay: Duration, message: M) -> Timer {
-        let slot = self.local_slot().clone();
-        self.timer(async move {
+    /// A timer does not wait: should there be no room for the message then, or no actor, it becomes
+    /// a [dead letter](DeadLetter).
+    pub fn send_after<M: Message>(
+        &self,
+        delay: Duration,
+        to: &Address<M>,
+        message: M,
+    ) -> Timer {
+        let (system, target) = (self.clone(), to.clone());
+        self.timer(to, async move {
             tokio::time::sleep(delay).await;
-            fire(&slot, message);
+            system.fire(&target, message);
         })
     }
 
     /// Sends what `message` makes, every `period` (OTP's `send_interval`), the first time after one
-    /// period. Ticks that the mailbox had no room for are skipped, not made up for.
+    /// period. A zero period counts as a millisecond, the finest that tokio's timers tell apart.
     ///
-    /// # Panics
-    /// On a remote address, and where `period` is zero.
-    pub fn send_interval(
+    /// A tick for which there is no room, or no actor, becomes a [dead letter](DeadLetter); ticks
+    /// that the process was too busy for are not made up for.
+    pub fn send_interval<M: Message>(
         &self,
         period: Duration,
+        to: &Address<M>,
         mut message: impl FnMut() -> M + Send + 'static,
     ) -> Timer {
-        let slot = self.local_slot().clone();
-        self.timer(async move {
+        let (system, target) = (self.clone(), to.clone());
+        let period = period.max(Duration::from_millis(1));
+        self.timer(to, async move {
             let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                fire(&slot, message());
+                system.fire(&target, message());
             }
         })
     }
 
-    fn timer(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
-        let slot = self.local_slot().clone();
-        let system = slot.system.upgrade();
+    fn timer<M: Message>(
+        &self,
+        to: &Address<M>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Timer {
+        let (system, to) = (self.clone(), to.clone());
         let task = tokio::spawn(async move {
-            let stopped = async {
-                match system {
-                    Some(system) => system.stopped().await,
-                    None => {}
-                }
-            };
             tokio::select! {
                 biased;
-                () = stopped => {}
-                () = slot.until_gone() => {}
+                () = system.stopped() => {}
+                () = to.until_gone() => {}
                 () = work => {}
             }
         });
         Timer { task: task.abort_handle() }
     }
-}
 
-fn fire<M: Message>(slot: &Slot<M>, message: M) {
-    let why = match slot.offer(message, Default::default) {
-        Offer::Accepted => return,
-        Offer::Full(..) => "the mailbox was full",
-        Offer::Absent(_) => "the actor was being restarted",
-        Offer::Gone(_) => "the actor was gone",
-    };
-    if let Some(system) = slot.system.upgrade() {
+    fn fire<M: Message>(&self, to: &Address<M>, message: M) {
+        let why = match to.try_tell(message) {
+            Ok(()) => return,
+            Err(TellError::Full(_)) => "there was no room",
+            Err(TellError::Restarting(_)) => "the actor was being restarted",
+            Err(TellError::Closed(_)) => "the actor was gone",
+            Err(TellError::Unreachable { .. }) => "its node could not be reached",
+            Err(TellError::Unencodable { .. } | TellError::TooManyAsks { .. }) => {
+                "it could not be encoded"
+            }
+        };
         let why = DeadLetterReason::Timer(why);
-        system.dead_letter(DeadLetter::new(slot.label.clone(), M::NAME, 1, why));
+        self.dead_letter(DeadLetter::new(to.to_string(), M::NAME, 1, why));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use thiserror::Error;
 use tokio::sync::Notify;
 
 use crate::address::Address;
@@ -45,6 +46,16 @@ struct Queue<T> {
 struct Waiting<T> {
     messages: VecDeque<T>,
     closed: bool,
+}
+
+/// A topic carries one type of message.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("topic {topic:?} carries messages of another type than {wanted}")]
+pub struct TopicTypeError {
+    /// The topic's name.
+    pub topic: String,
+    /// The type that was asked for.
+    pub wanted: &'static str,
 }
 
 /// What happens to a message for a subscriber whose queue is full.

@@ -338,9 +338,9 @@ async fn a_failed_start_is_an_error_and_leaves_nothing_behind() {
 async fn a_timer_fires_once_and_an_interval_until_it_is_cancelled() {
     let system = System::new("test");
     let notebook = system.spawn(Notebook::fast(), ()).await.unwrap();
-    let _once = notebook.send_after(Duration::from_millis(150), Note::Write(100));
+    let _once = system.send_after(Duration::from_millis(150), &notebook, Note::Write(100));
     let mut number = 0;
-    let often = notebook.send_interval(Duration::from_millis(100), move || {
+    let often = system.send_interval(Duration::from_millis(100), &notebook, move || {
         number += 1;
         Note::Write(number)
     });
@@ -354,8 +354,8 @@ async fn a_timer_fires_once_and_an_interval_until_it_is_cancelled() {
 async fn a_cancelled_timer_sends_nothing_and_a_timer_ends_with_its_actor() {
     let system = System::new("test");
     let notebook = system.spawn(Notebook::fast(), ()).await.unwrap();
-    let cancelled = notebook.send_after(Duration::from_secs(1), Note::Write(1));
-    let orphan = notebook.send_after(Duration::from_secs(3600), Note::Write(2));
+    let cancelled = system.send_after(Duration::from_secs(1), &notebook, Note::Write(1));
+    let orphan = system.send_after(Duration::from_secs(3600), &notebook, Note::Write(2));
     cancelled.cancel();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(notebook.ask(Note::Read).await.unwrap(), Vec::<u64>::new());

@@ -133,3 +133,21 @@ async fn a_supervisor_that_gives_up_closes_its_childrens_addresses() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_child_whose_name_is_taken_does_not_start_and_the_supervisor_says_so() {
+    let system = System::new("test");
+    let first = system.child("phoenix", phoenix());
+    let second = system.child("phoenix", phoenix());
+    assert!(second.handle().is_gone());
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(second);
+    let failed = system.supervise(tree).await.unwrap_err();
+    let mut text = failed.to_string();
+    let mut source = std::error::Error::source(&failed);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    assert!(text.contains("phoenix") && text.contains("already registered"), "{text}");
+    drop(first);
+}

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use thiserror::Error;
-use umbel_actors::{SpawnError, SpawnOptions, System};
+use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
 use umbel_protocol::{Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError};
 
 use crate::acceptor;
@@ -208,10 +208,24 @@ impl NodeBuilder {
             });
             task.abort_handle()
         });
+        stop_with_coordinator(&coordinator, &system);
         // The mailbox is empty and its actor alive.
         let _ = coordinator.try_tell(Coordinate::Join(seeds));
         Ok(Node::new(home, coordinator, acceptor))
     }
+}
+
+/// A node whose coordinator has failed knows nothing of its links any more: it stops, so that others
+/// notice and a supervisor of processes can start it anew, instead of lingering half alive.
+fn stop_with_coordinator(coordinator: &Address<Coordinate>, system: &System) {
+    let (end, system) = (coordinator.watch(), system.clone());
+    tokio::spawn(async move {
+        let exit = end.await;
+        if !exit.is_normal() {
+            tracing::error!(target: "umbel", %exit, "the node's coordinator failed: stopping");
+            system.shutdown(SHUTDOWN_PER_ACTOR).await;
+        }
+    });
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, StartError> {

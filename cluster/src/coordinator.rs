@@ -438,7 +438,8 @@ impl Turn<'_> {
             timer.cancel();
         }
         let delay = at.saturating_sub(self.links.started.elapsed());
-        self.links.timer = Some((at, self.own.send_after(delay, Coordinate::Tick)));
+        let timer = self.shell.home.system.send_after(delay, &self.own, Coordinate::Tick);
+        self.links.timer = Some((at, timer));
     }
 }
 

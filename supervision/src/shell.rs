@@ -5,38 +5,36 @@
 //! the shell, so a supervisor that is killed leaves none behind.
 
 mod alarm;
+mod command;
 mod hooks;
 mod lineage;
 mod look;
 mod member;
 mod task;
+mod waiter;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use ractor::{ActorCell, ActorId, ActorRef, SpawnErr};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::Instant,
-};
+use ractor::{ActorId, ActorRef, SpawnErr};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use self::{
     alarm::Alarm,
-    member::{Member, Operation},
+    member::Member,
     task::{Outcome, Report},
+    waiter::Waiter,
 };
 pub(crate) use self::{
     hooks::{Request, launch},
     lineage::Lineage,
 };
 use crate::{
-    ChildError, Exit, GaveUp, Happening, StartError, Supervisor,
-    engine::{ChildId, Command, Config, Ending, Engine, Input, Refusal, Ticket},
-    exit::chain,
+    Exit, GaveUp, Happening, StartError, Supervisor,
+    engine::{ChildId, Command, Config, Ending, Engine, Input, Ticket},
     spec::Spec,
 };
 
@@ -67,17 +65,6 @@ pub(crate) struct Shell {
     gave_up: Option<GaveUp>,
     booted: bool,
     ended: Option<Ending>,
-}
-
-/// Who waits for the answer to a request about a child.
-pub(crate) struct Waiter {
-    child: Arc<str>,
-    reply: Reply,
-}
-
-pub(crate) enum Reply {
-    Actor(oneshot::Sender<Result<ActorCell, ChildError>>),
-    Done(oneshot::Sender<Result<(), ChildError>>),
 }
 
 impl Shell {
@@ -256,160 +243,6 @@ impl Shell {
     async fn run(&mut self, input: Input) {
         let commands = self.engine.step(self.now(), input);
         self.execute_all(commands).await;
-    }
-
-    async fn execute_all(&mut self, commands: Vec<Command>) {
-        let mut commands = VecDeque::from(commands);
-        while let Some(command) = commands.pop_front() {
-            if let Some(input) = self.execute(command).await {
-                let follow = self.engine.step(self.now(), input);
-                commands.extend(follow);
-            }
-        }
-        while self.tasks.try_join_next().is_some() {}
-        self.alarm.set(self.engine.next_wake(), self.born, &self.myself, &mut self.tasks);
-    }
-
-    async fn execute(&mut self, command: Command) -> Option<Input> {
-        match command {
-            Command::Start(child) => return self.start(child).await,
-            Command::Stop(child) => self.stop(child),
-            Command::Forget(child) => {
-                self.members.remove(&child);
-            }
-            Command::Wait(child, wait) => self.tell(Some(child), || Happening::Waiting { wait }),
-            Command::GiveUp(child) => self.give_up(child),
-            Command::Answer(ticket, answer) => self.answer(ticket, answer),
-            Command::Booted => self.booted = true,
-            Command::Ended(ending) => {
-                self.ended = Some(ending);
-                self.tell(None, || Happening::Stopped { killed: false });
-            }
-        }
-        None
-    }
-
-    /// Starts a child; says so at once if it is up at once.
-    async fn start(&mut self, child: ChildId) -> Option<Input> {
-        let member = self.members.get_mut(&child).expect("a child to start is a known child");
-        let (mut start, call_back) = task::begin_start(&member.spec, &self.myself, &self.lineage);
-        // Most starts are through at the first poll: they need no task.
-        match start.first_poll().await {
-            Some(Ok(actor)) => {
-                self.adopt(child, actor);
-                return Some(Input::Started(child));
-            }
-            Some(Err(error)) => {
-                // Reported the long way round, through the mailbox: a child that fails again and
-                // again must not keep the supervisor from hearing that it should stop.
-                member.operation = Some(Operation::start(call_back));
-                self.starts_under_way += 1;
-                task::report(&self.reporter, &self.myself, child, Outcome::Started(Err(error)));
-            }
-            None => {
-                member.operation = Some(Operation::start(call_back));
-                self.starts_under_way += 1;
-                let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
-                self.tasks.spawn(async move {
-                    let outcome = start.finish().await;
-                    task::report(&reporter, &myself, child, outcome);
-                });
-            }
-        }
-        None
-    }
-
-    fn stop(&mut self, child: ChildId) {
-        let member = self.members.get_mut(&child).expect("a child to stop is a known child");
-        if let Some(operation) = &mut member.operation {
-            operation.call_back();
-            return;
-        }
-        member.operation = Some(Operation::Stop);
-        let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
-        let (actor, spec) = (member.actor.clone(), &member.spec);
-        let (kind, shutdown) = (spec.start.kind(), spec.shutdown);
-        self.tasks.spawn(async move {
-            let killed = match actor {
-                Some(actor) => task::stop(actor, kind, shutdown).await,
-                None => false,
-            };
-            task::report(&reporter, &myself, child, Outcome::Stopped { killed });
-        });
-    }
-
-    /// Makes a started actor the incarnation of a child.
-    fn adopt(&mut self, child: ChildId, actor: ActorCell) {
-        let me = self.myself.get_cell();
-        if actor.try_get_supervisor().as_ref() != Some(&me) {
-            // A closure that forgot to spawn linked; no effect on an actor that has ended.
-            actor.link(me);
-        }
-        self.incarnations.insert(actor.get_id(), child);
-        let member = self.members.get_mut(&child).expect("an adopting child is a known child");
-        member.actor = Some(actor);
-        member.starts += 1;
-        let restarts = member.starts - 1;
-        self.tell(Some(child), || match restarts {
-            0 => Happening::Started,
-            restarts => Happening::Restarted { restarts },
-        });
-    }
-
-    fn note_failed_start(&mut self, child: ChildId, error: SpawnErr) {
-        let member = self.members.get_mut(&child).expect("a starting child is a known child");
-        let reason = chain(&error);
-        member.last_failure = Some(format!("did not start: {reason}"));
-        let name = member.spec.name.clone();
-        tracing::warn!(supervisor = %self.lineage.path, child = %name, "no start: {reason}");
-        self.tell(Some(child), || Happening::StartFailed { reason });
-        self.failure = Some((name, error));
-    }
-
-    fn give_up(&mut self, child: ChildId) {
-        let member = &self.members[&child];
-        let gave_up = GaveUp {
-            supervisor: self.name.clone(),
-            child: member.spec.name.clone(),
-            last_failure: member.last_failure.clone().unwrap_or_else(|| "stopped".to_owned()),
-            restarts: self.config.intensity.restarts,
-            period: self.config.intensity.period,
-        };
-        tracing::error!(supervisor = %self.lineage.path, "{gave_up}");
-        self.tell(None, || Happening::Escalated { reason: gave_up.to_string() });
-        self.gave_up = Some(gave_up);
-    }
-
-    fn ticket(&mut self, child: Arc<str>, reply: Reply) -> Ticket {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.waiters.insert(ticket, Waiter { child, reply });
-        ticket
-    }
-
-    /// Whoever asked may have stopped waiting; that is no error.
-    fn answer(&mut self, ticket: Ticket, answer: Result<ChildId, Refusal>) {
-        let Some(Waiter { child, reply }) = self.waiters.remove(&ticket) else { return };
-        let answer = answer.map_err(|refusal| {
-            let failure = match refusal {
-                Refusal::StartFailed => self.failure.take().map(|(_, error)| error),
-                _ => None,
-            };
-            let children_max = self.config.children_max;
-            ChildError::new(self.name.clone(), child, children_max, refusal, failure)
-        });
-        match reply {
-            Reply::Done(reply) => {
-                let _ = reply.send(answer.map(drop));
-            }
-            Reply::Actor(reply) => {
-                let actor = answer.map(|id| {
-                    let member = self.members.get(&id).expect("a started child is a known child");
-                    member.actor.clone().expect("a started child has an actor")
-                });
-                let _ = reply.send(actor);
-            }
-        }
     }
 
     fn tell(&self, child: Option<ChildId>, what: impl FnOnce() -> Happening) {

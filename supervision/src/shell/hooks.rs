@@ -3,7 +3,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SpawnErr, SupervisionEvent};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Lineage, Reply, Shell};
+use super::{Lineage, Shell, waiter::Reply};
 use crate::{
     ChildError, ChildSnapshot, Exit, StartError, Supervisor, SupervisorRef, SupervisorSnapshot,
     engine::{Ending, Input},

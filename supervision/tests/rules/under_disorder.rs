@@ -45,6 +45,10 @@ struct World {
     lives: BTreeMap<ChildId, Life>,
     /// Forgotten children must not be heard of again.
     forgotten: Vec<ChildId>,
+    /// Back-offs that are to be kept.
+    not_before: BTreeMap<ChildId, Duration>,
+    /// Somebody has interfered with the order of starts.
+    by_hand: bool,
     owed: Vec<Ticket>,
     next_ticket: u64,
     booted: bool,
@@ -78,6 +82,13 @@ impl World {
                 assert!(!self.forgotten.contains(&id));
                 let before = self.lives.insert(id, Life::Starting);
                 assert_eq!(before, None, "two incarnations of one child");
+                let due = self.not_before.remove(&id).unwrap_or_default();
+                assert!(self.now >= due, "started before its back-off is over");
+                let in_group = self.config.strategy != Strategy::OneForOne && !self.by_hand;
+                if in_group {
+                    let younger = self.lives.range(id..).skip(1).count();
+                    assert_eq!(younger, 0, "started although a younger one lives");
+                }
             }
             Command::Stop(id) => {
                 let before = self.lives.insert(id, Life::Stopping);
@@ -97,7 +108,10 @@ impl World {
                 let position = self.owed.iter().position(|owed| *owed == ticket);
                 self.owed.remove(position.expect("each request is answered once"));
             }
-            Command::Wait(_, wait) => assert!(!wait.is_zero()),
+            Command::Wait(id, wait) => {
+                assert!(!wait.is_zero());
+                self.not_before.insert(id, self.now + wait);
+            }
             Command::Ended(_) => {
                 assert!(self.lives.is_empty(), "the end with children alive");
                 assert_eq!(self.engine.children().count(), 0);
@@ -236,6 +250,8 @@ proptest! {
             now: Duration::ZERO,
             lives: BTreeMap::new(),
             forgotten: vec![],
+            not_before: BTreeMap::new(),
+            by_hand: false,
             owed: vec![],
             next_ticket: 0,
             booted: false,
@@ -270,6 +286,8 @@ proptest! {
                 }
                 Op::Restart(n) => {
                     let ticket = world.ticket();
+                    world.by_hand = true;
+                    world.not_before.clear();
                     world.feed(Input::Restart { name: name(n), ticket });
                 }
                 Op::Delete(n) => {

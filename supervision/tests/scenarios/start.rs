@@ -186,3 +186,27 @@ async fn a_supervisor_is_a_child_of_the_actor_that_it_is_linked_to() {
     assert_eq!(lab.traces(), "+a +b +c");
     lab.assert_empty().await;
 }
+
+#[test]
+fn what_takes_time_can_be_done_in_a_spawned_task() {
+    fn is_send<F: Send>(make: impl FnOnce() -> F) {
+        let _ = make;
+    }
+    fn declaration() -> Supervisor {
+        unreachable!("only its type matters")
+    }
+    fn root() -> &'static umbel_supervision::SupervisorRef {
+        unreachable!("only its type matters")
+    }
+    is_send(|| declaration().start());
+    is_send(|| declaration().start_linked(root().cell()));
+    is_send(|| root().stop());
+    is_send(|| root().ended());
+    is_send(|| root().start_child(Lab::default().child("it").with_handle(1)));
+    is_send(|| root().restart_child("it"));
+    is_send(|| root().terminate_child("it"));
+    is_send(|| root().delete_child(String::from("it")));
+    is_send(|| root().which_children());
+    is_send(|| root().snapshot());
+    is_send(|| root().supervisor("it"));
+}
