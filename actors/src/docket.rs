@@ -107,6 +107,9 @@ impl Docket {
     pub(crate) fn close(&self) {
         let open = {
             let mut state = self.state.lock();
+            if state.closed {
+                return;
+            }
             state.closed = true;
             state.next = None;
             std::mem::take(&mut state.open)

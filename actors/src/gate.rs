@@ -8,6 +8,9 @@ const CLOSED: u64 = 1 << 63;
 
 /// Counts the messages that wait in one incarnation's mailbox, and makes senders wait for room.
 ///
+/// What is done for each message is `#[inline]`: the generic code around it is compiled in the
+/// user's crate, where it would be a call otherwise.
+///
 /// ractor's own mailbox is unbounded, so the bound stands before it: a sender takes a place, the
 /// actor gives it back when it takes the message. A place belongs to a *message* (it travels with
 /// it, see [`crate::parcel`]), so raw casts and timers, which take none, give none back.
@@ -44,6 +47,7 @@ impl Gate {
     }
 
     /// Takes a place, if there is one and nobody waits for it.
+    #[inline]
     pub(crate) fn try_enter(&self) -> Result<(), Barred> {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return Err(if self.is_closed() { Barred::Closed } else { Barred::Full });
@@ -51,6 +55,7 @@ impl Gate {
         self.take()
     }
 
+    #[inline]
     fn take(&self) -> Result<(), Barred> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -111,6 +116,7 @@ impl Gate {
     }
 
     /// Gives a place back.
+    #[inline]
     pub(crate) fn leave(&self) {
         let before = self.word.fetch_sub(1, Ordering::AcqRel) & !CLOSED;
         debug_assert!(before > 0, "a place was given back that nobody had taken");

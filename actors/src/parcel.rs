@@ -79,6 +79,7 @@ pub(crate) fn with_permit<R>(permit: Permit, send: impl FnOnce() -> R) -> R {
 }
 
 /// Whether the message that the running handler was just given had a place in the mailbox.
+#[inline]
 pub(crate) fn arrived_placed() -> bool {
     PLACED.replace(false)
 }

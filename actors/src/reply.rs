@@ -54,8 +54,8 @@ impl<T> Reply<T> {
 
     /// Answers. Where the asker no longer waits, the answer is dropped; where an answer cannot be
     /// encoded or is too large for the link, the asker gets an error that says so.
-    pub fn send(self, answer: T) {
-        match self.right.lock().take() {
+    pub fn send(mut self, answer: T) {
+        match self.right.get_mut().take() {
             Some(Right::Local(cell)) => cell.resolve(Ok(answer)),
             Some(Right::Remote(RemoteRight { answers, correlation, encode })) => {
                 let mut encode: Encode<'_> = &mut |buffer, max| encode(&answer, buffer, max);

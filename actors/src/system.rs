@@ -305,10 +305,7 @@ impl System {
     ///
     /// # Errors
     /// [`TopicTypeError`] where the topic carries another type of message.
-    pub fn topic<T: Clone + Send + 'static>(
-        &self,
-        name: &str,
-    ) -> Result<Topic<T>, TopicTypeError> {
+    pub fn topic<T: Clone + Send + 'static>(&self, name: &str) -> Result<Topic<T>, TopicTypeError> {
         let mut topics = self.inner.topics.lock();
         let topic = topics
             .entry(name.into())

@@ -37,12 +37,7 @@ impl System {
     ///
     /// A timer does not wait: should there be no room for the message then, or no actor, it becomes
     /// a [dead letter](DeadLetter).
-    pub fn send_after<M: Message>(
-        &self,
-        delay: Duration,
-        to: &Address<M>,
-        message: M,
-    ) -> Timer {
+    pub fn send_after<M: Message>(&self, delay: Duration, to: &Address<M>, message: M) -> Timer {
         let (system, target) = (self.clone(), to.clone());
         self.timer(to, async move {
             tokio::time::sleep(delay).await;

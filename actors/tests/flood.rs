@@ -124,7 +124,11 @@ async fn a_flood_makes_its_sender_wait_and_does_not_grow_memory() {
     match before.zip(seen.resident_max) {
         Some((before, most)) => {
             let growth = most.saturating_sub(before);
-            println!("resident memory: {} KiB before, {} KiB more at most", before >> 10, growth >> 10);
+            println!(
+                "resident memory: {} KiB before, {} KiB more at most",
+                before >> 10,
+                growth >> 10
+            );
             assert!(growth <= GROWTH_MAX, "resident memory grew by {growth} bytes");
         }
         None => println!("this system does not tell resident memory: that figure is left out"),

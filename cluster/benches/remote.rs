@@ -1,2 +1,295 @@
-//! Stub.
-fn main() {}
+//! Telling and asking between two processes over TLS on loopback: umbel, ractor_cluster, and a
+//! floor of frames into a tokio channel.
+//!
+//! Each round of each case has a server process and a connection of its own; starting and
+//! connecting them is not measured. All peers run on two workers at either end, and over TLS 1.3
+//! by aws-lc-rs. CPU time is that of both processes.
+
+#[path = "remote/floor.rs"]
+mod floor;
+#[path = "../../actors/benches/harness/mod.rs"]
+mod harness;
+#[path = "remote/ractor_cluster.rs"]
+mod ractor_cluster_peer;
+#[path = "remote/server.rs"]
+mod server;
+#[path = "remote/tls.rs"]
+mod tls;
+#[path = "remote/umbel.rs"]
+mod umbel;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use harness::{Case, Latencies, Options, Reading, Sample, Stopwatch};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+use floor::Floor;
+use ractor_cluster_peer::RactorCluster;
+use server::{Server, Tally, now_ns};
+use umbel::Umbel;
+
+/// One operation in so many is timed: reading the clock for each would blur the differences.
+const TIMED: u64 = 16;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, flag, peer, files] = args.as_slice()
+        && flag == server::FLAG
+    {
+        return match peer.as_str() {
+            Umbel::NAME => server::run::<Umbel>(Path::new(files)),
+            Floor::NAME => server::run::<Floor>(Path::new(files)),
+            RactorCluster::NAME => server::run::<RactorCluster>(Path::new(files)),
+            _ => panic!("there is no peer {peer:?}"),
+        };
+    }
+    let options = Options::from_args(
+        "Measures actors of two processes over TLS on loopback: umbel, ractor_cluster, and \
+         length-prefixed frames into a tokio channel.",
+    );
+    let directory = tempfile::tempdir().expect("there is room for certificates");
+    tls::make_files(directory.path());
+    umbel::make_files(directory.path());
+    harness::run(&options, cases(directory.path()));
+}
+
+/// The cases. ractor_cluster is given fewer operations, so that its rounds last about as long.
+fn cases(files: &Path) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let files = || files.to_owned();
+    for (bytes, ops) in [(16, 1_000_000), (1024, 200_000)] {
+        for producers in [1, 4] {
+            let params = || json!({ "bytes": bytes, "producers": producers });
+            let load = Load { bytes, tasks: producers };
+            cases.extend([
+                case("remote-tell", params(), ops, files(), load, tell::<Umbel>, Umbel::NAME),
+                case(
+                    "remote-tell",
+                    params(),
+                    ops / 4,
+                    files(),
+                    load,
+                    tell::<RactorCluster>,
+                    RactorCluster::NAME,
+                ),
+                case("remote-tell", params(), ops, files(), load, tell::<Floor>, Floor::NAME),
+            ]);
+        }
+    }
+    for bytes in [16, 1024] {
+        for (callers, ops) in [(1, 20_000), (64, 128_000)] {
+            let params = || json!({ "bytes": bytes, "callers": callers });
+            let load = Load { bytes, tasks: callers };
+            cases.extend([
+                case("remote-ask", params(), ops, files(), load, ask::<Umbel>, Umbel::NAME),
+                case(
+                    "remote-ask",
+                    params(),
+                    ops / 2,
+                    files(),
+                    load,
+                    ask::<RactorCluster>,
+                    RactorCluster::NAME,
+                ),
+                case("remote-ask", params(), ops, files(), load, ask::<Floor>, Floor::NAME),
+            ]);
+        }
+    }
+    cases
+}
+
+fn case(
+    bench: &'static str,
+    params: serde_json::Value,
+    ops: u64,
+    files: PathBuf,
+    load: Load,
+    measure: fn(&Path, Load, u64) -> Sample,
+    peer: &'static str,
+) -> Case {
+    Case::new(bench, peer, params, ops, move |ops| measure(&files, load, ops))
+}
+
+/// How much is sent at once.
+#[derive(Clone, Copy)]
+struct Load {
+    bytes: usize,
+    /// The tasks that send, each one after the other.
+    tasks: u64,
+}
+
+/// An actor of another process that takes tells and asks, in one of the ways that are compared.
+trait Peer: Clone + Send + Sync + 'static {
+    const NAME: &'static str;
+
+    /// Starts the actor in the server's process. Returns the address to connect to.
+    fn serve(files: &Path, tally: Tally) -> impl Future<Output = String> + Send;
+
+    /// Finds the actor. What was started for it ends with the runtime at the latest.
+    fn connect(files: &Path, address: String) -> impl Future<Output = Self> + Send;
+
+    fn tell(&self, payload: Payload) -> impl Future<Output = ()> + Send;
+
+    /// Is answered with what it sent.
+    fn ask(&self, payload: Payload) -> impl Future<Output = Payload> + Send;
+
+    /// Ends when the actor has taken so many tells.
+    fn counted(&self, tells: u64) -> impl Future<Output = ()> + Send;
+
+    /// Hangs up in order.
+    fn end(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What is sent. Its first eight bytes may say when.
+///
+/// serde takes a `Vec<u8>` for a sequence of numbers; this says that they are bytes, as a user who
+/// sends many of them would.
+#[derive(Debug, PartialEq, Eq)]
+struct Payload(Vec<u8>);
+
+impl Payload {
+    fn new(bytes: usize, timed: bool) -> Self {
+        let mut payload = vec![0; bytes];
+        if timed {
+            payload[..8].copy_from_slice(&now_ns().to_le_bytes());
+        }
+        Self(payload)
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Payload;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Payload, E> {
+                Ok(Payload(bytes.to_vec()))
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Payload, E> {
+                Ok(Payload(bytes))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be had")
+}
+
+/// What the work on one peer came to.
+struct Worked {
+    ops: u64,
+    latencies: Latencies,
+    reading: Reading,
+}
+
+impl Worked {
+    fn new(ops: u64, latencies: Latencies, watch: Stopwatch) -> Self {
+        Self { ops, latencies, reading: watch.stop() }
+    }
+}
+
+/// Runs `work` against a server that was started for it; as a task, so on a worker.
+fn measure<P: Peer, F>(files: &Path, work: impl FnOnce(P) -> F) -> Sample
+where
+    F: Future<Output = Worked> + Send + 'static,
+{
+    let mut server = Server::start(P::NAME, files);
+    let runtime = runtime();
+    let peer = runtime.block_on(async {
+        let connecting = P::connect(files, server.address().to_owned());
+        let peer =
+            tokio::time::timeout(Duration::from_secs(30), connecting).await.expect("it connects");
+        // The way there and back is known to both ends before anything counts.
+        peer.ask(Payload::new(16, false)).await;
+        peer
+    });
+    let work = work(peer.clone());
+    let before = server.cpu();
+    let mut worked = runtime.block_on(async { tokio::spawn(work).await.expect("no bench panics") });
+    let cpu = server.cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
+    for took in server.took() {
+        worked.latencies.record(took);
+    }
+    runtime.block_on(peer.end());
+    let mut sample = worked.reading.sample(worked.ops, worked.latencies);
+    sample.add_cpu(cpu);
+    sample
+}
+
+fn tell<P: Peer>(files: &Path, load: Load, ops: u64) -> Sample {
+    measure(files, |peer: P| async move {
+        let watch = Stopwatch::start();
+        let share = ops / load.tasks;
+        let tasks: Vec<_> = (0..load.tasks)
+            .map(|_| {
+                let peer = peer.clone();
+                tokio::spawn(async move {
+                    for number in 0..share {
+                        peer.tell(Payload::new(load.bytes, number.is_multiple_of(TIMED))).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("no producer panics");
+        }
+        peer.counted(share * load.tasks).await;
+        // How long tells were under way, their receiver knows.
+        Worked::new(share * load.tasks, Latencies::new(), watch)
+    })
+}
+
+fn ask<P: Peer>(files: &Path, load: Load, ops: u64) -> Sample {
+    measure(files, |peer: P| async move {
+        let watch = Stopwatch::start();
+        let share = ops / load.tasks;
+        let tasks: Vec<_> = (0..load.tasks)
+            .map(|_| {
+                let peer = peer.clone();
+                tokio::spawn(async move {
+                    let mut latencies = Latencies::new();
+                    for number in 0..share {
+                        let asked = number.is_multiple_of(TIMED).then(Instant::now);
+                        let answer = peer.ask(Payload::new(load.bytes, false)).await;
+                        assert_eq!(answer.0.len(), load.bytes);
+                        if let Some(asked) = asked {
+                            latencies.record(asked.elapsed());
+                        }
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        let mut latencies = Latencies::new();
+        for task in tasks {
+            latencies.add(&task.await.expect("no caller panics"));
+        }
+        Worked::new(share * load.tasks, latencies, watch)
+    })
+}

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, AskError, Exit, Message, Reply, TellError,
 };
-use umbel_cluster::{Authority, Change, IssueOptions, Node, NodeConfig, ResolveError};
+use umbel_cluster::{
+    Authority, Change, IssueOptions, MemoryNetwork, Node, NodeConfig, ResolveError,
+};
+use umbel_protocol::Identity;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(remote)]
@@ -285,4 +288,37 @@ async fn what_is_published_goes_once_to_each_interested_node() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_was_cut_is_dialled_again_and_what_is_registered_comes_back() {
+    let network = MemoryNetwork::new();
+    let start = async |name: &str, seeds: &[&str]| {
+        let identity = Identity::new("house".parse().unwrap(), name.parse().unwrap());
+        Node::builder()
+            .transport(network.transport(identity))
+            .listen(name)
+            .join(seeds.iter().copied())
+            .start()
+            .await
+            .unwrap()
+    };
+    let a = start("a", &[]).await;
+    let b = start("b", &["a"]).await;
+    let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
+    a.register("greeter", &greeter).await.unwrap();
+    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let asking = remote.clone();
+    let asking = tokio::spawn(async move { asking.ask_within(SOON, Greet::Hang).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut discovery = b.watch::<Greet>("greeter");
+    assert!(network.sever("a") > 0);
+    assert_eq!(asking.await.unwrap(), Err(AskError::Unreachable("a".into())));
+    assert!(matches!(discovery.changed().await, Change::Removed { .. }));
+    assert!(matches!(discovery.changed().await, Change::Added(_)));
+    assert_eq!(b.linked().len(), 1);
+    // The same life of the node: the old address works again, and the actor still hangs in what
+    // it was asked before.
+    let within = Duration::from_millis(100);
+    assert_eq!(remote.ask_within(within, Greet::Count).await, Err(AskError::TimedOut(within)));
 }
