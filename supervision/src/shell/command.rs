@@ -50,7 +50,7 @@ impl Shell {
     /// Starts a child; says so at once if it is up at once.
     async fn start(&mut self, child: ChildId) -> Option<Input> {
         let member = self.members.get_mut(&child).expect("a child to start is a known child");
-        let (mut start, call_back) = task::begin_start(&member.spec, &self.myself, &self.lineage);
+        let mut start = task::begin_start(&member.spec, &self.myself, &self.lineage);
         // Most starts are through at the first poll: they need no task.
         match start.first_poll().await {
             Some(Ok(actor)) => {
@@ -60,12 +60,12 @@ impl Shell {
             Some(Err(error)) => {
                 // Reported the long way round, through the mailbox: a child that fails again and
                 // again must not keep the supervisor from hearing that it should stop.
-                member.operation = Some(Operation::start(call_back));
+                member.operation = Some(Operation::start(start.call_back()));
                 self.starts_under_way += 1;
                 task::report(&self.reporter, &self.myself, child, Outcome::Started(Err(error)));
             }
             None => {
-                member.operation = Some(Operation::start(call_back));
+                member.operation = Some(Operation::start(start.call_back()));
                 self.starts_under_way += 1;
                 let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
                 self.tasks.spawn(async move {

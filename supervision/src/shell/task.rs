@@ -47,48 +47,58 @@ pub(super) fn report(
 /// A start that is under way.
 pub(super) struct UnderWay {
     start: Starting,
-    call_back: watch::Receiver<bool>,
+    /// Made when it is needed: most starts are through before anybody could call them back.
+    call_back: Option<watch::Sender<bool>>,
     /// How long it is waited for once it has been called back; `None`: as long as it takes.
     patience: Option<Duration>,
 }
 
-pub(super) fn begin_start(
-    spec: &Spec,
-    myself: &ActorRef<Request>,
-    lineage: &Lineage,
-) -> (UnderWay, watch::Sender<bool>) {
-    let (sender, call_back) = watch::channel(false);
+pub(super) fn begin_start(spec: &Spec, myself: &ActorRef<Request>, lineage: &Lineage) -> UnderWay {
     let supervisor = myself.get_cell();
-    // The closures are the caller's: they run at the first poll, where a panic is caught.
-    let (start, patience): (Starting, _) = match &spec.start {
+    match &spec.start {
         // An actor whose `pre_start` is not through has nothing yet that could end gracefully.
-        Start::Actor(start) => {
-            let start = start.clone();
-            (Box::pin(async move { start(supervisor).await }), Some(Duration::ZERO))
-        }
+        Start::Actor(start) => UnderWay {
+            start: unless_panics(|| start(supervisor)),
+            call_back: None,
+            patience: Some(Duration::ZERO),
+        },
         // A supervisor may have started children, and stops them in order when called back.
         Start::Supervisor(make) => {
-            let make = make.clone();
-            let lineage = lineage.below(&spec.name, call_back.clone());
-            let start = Box::pin(async move {
-                let started = hooks::launch(make(), Some((supervisor, Some(lineage)))).await;
-                match started {
-                    Ok(supervisor) => Ok(supervisor.cell()),
-                    Err(error) => Err(SpawnErr::StartupFailed(Box::new(error))),
-                }
-            });
+            let (call_back, called_back) = watch::channel(false);
+            let lineage = lineage.below(&spec.name, called_back);
+            let start = || -> Starting {
+                let launching = hooks::launch(make(), Some((supervisor, Some(lineage))));
+                Box::pin(async move {
+                    match launching.await {
+                        Ok(supervisor) => Ok(supervisor.cell()),
+                        Err(error) => Err(SpawnErr::StartupFailed(Box::new(error))),
+                    }
+                })
+            };
             let patience = match spec.shutdown {
                 Shutdown::Infinity => None,
                 Shutdown::Timeout(patience) => Some(patience),
                 Shutdown::BrutalKill => Some(Duration::ZERO),
             };
-            (start, patience)
+            UnderWay { start: unless_panics(start), call_back: Some(call_back), patience }
         }
-    };
-    (UnderWay { start, call_back, patience }, sender)
+    }
+}
+
+/// The closures that make a start are the caller's: a panic of theirs is a start that failed.
+fn unless_panics(make: impl FnOnce() -> Starting) -> Starting {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
+        let error = SpawnErr::StartupFailed(panic_text(&*panic).into());
+        Box::pin(std::future::ready(Err(error)))
+    })
 }
 
 impl UnderWay {
+    /// What calls it back, when true is sent.
+    pub(super) fn call_back(&mut self) -> watch::Sender<bool> {
+        self.call_back.get_or_insert_with(|| watch::Sender::new(false)).clone()
+    }
+
     /// Runs the start as far as it goes without waiting.
     pub(super) async fn first_poll(&mut self) -> Option<Result<ActorCell, SpawnErr>> {
         poll_fn(|cx| match self.poll_start(cx) {
@@ -100,7 +110,7 @@ impl UnderWay {
 
     /// Runs the start to its end, unless it is called back and that end does not come in time.
     pub(super) async fn finish(mut self) -> Outcome {
-        let (mut call_back, patience) = (self.call_back.clone(), self.patience);
+        let (mut call_back, patience) = (self.call_back().subscribe(), self.patience);
         let given_up = async move {
             let called_back = call_back.wait_for(|called_back| *called_back).await.is_ok();
             match patience {
