@@ -410,18 +410,18 @@ mod tokio_peer {
         }
 
         async fn tell(&self, timed: Option<Instant>) {
-            self.0.send(Note::Tell(timed)).ok().expect("it lives");
+            self.0.send(Note::Tell(timed)).expect("it lives");
         }
 
         async fn ask(&self, number: u64) -> u64 {
             let (reply, answer) = oneshot::channel();
-            self.0.send(Note::Ask(number, reply)).ok().expect("it lives");
+            self.0.send(Note::Ask(number, reply)).expect("it lives");
             answer.await.expect("it answers")
         }
 
         async fn report(&self) -> Latencies {
             let (reply, report) = oneshot::channel();
-            self.0.send(Note::Report(reply)).ok().expect("it lives");
+            self.0.send(Note::Report(reply)).expect("it lives");
             report.await.expect("it answers")
         }
 
@@ -445,18 +445,18 @@ mod tokio_peer {
         }
 
         async fn tell(&self, timed: Option<Instant>) {
-            self.0.send(Note::Tell(timed)).await.ok().expect("it lives");
+            self.0.send(Note::Tell(timed)).await.expect("it lives");
         }
 
         async fn ask(&self, number: u64) -> u64 {
             let (reply, answer) = oneshot::channel();
-            self.0.send(Note::Ask(number, reply)).await.ok().expect("it lives");
+            self.0.send(Note::Ask(number, reply)).await.expect("it lives");
             answer.await.expect("it answers")
         }
 
         async fn report(&self) -> Latencies {
             let (reply, report) = oneshot::channel();
-            self.0.send(Note::Report(reply)).await.ok().expect("it lives");
+            self.0.send(Note::Report(reply)).await.expect("it lives");
             report.await.expect("it answers")
         }
 

@@ -45,6 +45,9 @@ pub struct System {
 #[derive(Clone, Default)]
 pub(crate) struct WeakSystem(Weak<Inner>);
 
+/// An actor's number, and its `Arc<Slot<M>>`.
+type Named = (u64, Arc<dyn Any + Send + Sync>);
+
 struct Inner {
     name: Arc<str>,
     mailbox_capacity: usize,
@@ -54,7 +57,7 @@ struct Inner {
     root: ActorCell,
     /// Those directly under the root: they may take longer to stop than an actor.
     supervisors: Mutex<Vec<ActorCell>>,
-    names: Mutex<BTreeMap<Arc<str>, (u64, Arc<dyn Any + Send + Sync>)>>,
+    names: Mutex<BTreeMap<Arc<str>, Named>>,
     exports: RwLock<HashMap<u64, Arc<dyn Deliver>>>,
     topics: Mutex<BTreeMap<Arc<str>, Box<dyn Any + Send>>>,
     dead_letters: Topic<DeadLetter>,

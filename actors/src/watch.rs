@@ -57,7 +57,6 @@ pub struct Watch {
 
 impl Watch {
     /// A watch that is told by `ended`, and says `otherwise` where that is dropped in silence.
-    #[must_use]
     pub fn new(ended: oneshot::Receiver<Exit>, otherwise: Exit) -> Self {
         Self { ended, otherwise }
     }

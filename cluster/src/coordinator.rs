@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use umbel_actors::wire::Deliver;
 use umbel_actors::{
@@ -20,6 +20,9 @@ use crate::home::NodeHome;
 use crate::lane::{ControlLane, ControlReader, ControlSender, DataLane, Home, LaneEnd};
 use crate::peer::{Peer, PeerLink, WATCHES_MAX};
 use crate::transport::{ByteStream, Transport};
+
+/// How long lanes have to write what waits when the node leaves.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the coordinator is told.
 #[derive(Message)]
@@ -71,6 +74,8 @@ pub(crate) struct Links {
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
+    /// Lanes that say goodbye.
+    farewells: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -85,9 +90,16 @@ struct Link {
     peer: Arc<Peer>,
     control: ControlSender,
     data: Arc<DataLane>,
-    tasks: [AbortHandle; 3],
+    tasks: Tasks,
     /// What the peer watches here, by its tokens.
     watched: BTreeMap<u64, AbortHandle>,
+}
+
+/// What drives the lanes of a link.
+struct Tasks {
+    data: JoinHandle<()>,
+    control_reader: JoinHandle<()>,
+    control_writer: JoinHandle<()>,
 }
 
 impl Actor for Coordinator {
@@ -109,6 +121,7 @@ impl Actor for Coordinator {
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
+            farewells: Vec::new(),
         })
     }
 
@@ -182,7 +195,12 @@ impl Turn<'_> {
             Coordinate::View(reply) => reply.send(self.links.peers.view()),
             Coordinate::Leave(reply) => {
                 self.step(PeersInput::Leave);
-                reply.send(());
+                let farewells = std::mem::take(&mut self.links.farewells);
+                tokio::spawn(async move {
+                    let said = futures_util::future::join_all(farewells);
+                    let _ = tokio::time::timeout(FAREWELL, said).await;
+                    reply.send(());
+                });
             }
         }
     }
@@ -378,7 +396,8 @@ impl Turn<'_> {
 
         let wire = lane.clone();
         peer.set_link(PeerLink { id: link, control: sender.clone(), data: lane.clone(), wire });
-        let tasks = [data_task, read_task, write_task].map(|task| task.abort_handle());
+        let tasks =
+            Tasks { data: data_task, control_reader: read_task, control_writer: write_task };
         let watched = BTreeMap::new();
         self.links
             .up
@@ -416,7 +435,7 @@ impl Turn<'_> {
         if let Some(link) = self.links.up.remove(&id) {
             metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
             if matches!(why, LinkEnd::Leaving) {
-                link.say_goodbye();
+                self.links.farewells.extend(link.say_goodbye());
             } else {
                 link.tear_down();
             }
@@ -445,7 +464,8 @@ impl Turn<'_> {
 
 impl Link {
     fn tear_down(self) {
-        for task in &self.tasks {
+        let Tasks { data, control_reader, control_writer } = &self.tasks;
+        for task in [data, control_reader, control_writer] {
             task.abort();
         }
         for watch in self.watched.values() {
@@ -455,15 +475,16 @@ impl Link {
         self.data.close();
     }
 
-    /// Lets what waits go out first. The peer closes its end when it has heard the goodbye.
-    fn say_goodbye(self) {
+    /// Lets what waits go out first; the tasks that see to it are returned.
+    fn say_goodbye(self) -> [JoinHandle<()>; 2] {
         for watch in self.watched.values() {
             watch.abort();
         }
         self.control.send(&Control::Goodbye);
         self.control.close();
         self.data.close();
-        self.tasks[1].abort();
+        self.tasks.control_reader.abort();
+        [self.tasks.data, self.tasks.control_writer]
     }
 }
 
