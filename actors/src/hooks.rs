@@ -27,6 +27,11 @@ pub(crate) struct Surroundings {
 
 scoped_tls::scoped_thread_local!(static CURRENT: Surroundings);
 
+/// Calls a hook with its surroundings in place: what it does before it returns its future.
+pub(crate) fn within<R>(surroundings: &Surroundings, hook: impl FnOnce() -> R) -> R {
+    CURRENT.set(surroundings, hook)
+}
+
 /// Polls a hook with its surroundings in place. A panic in it goes on, after `on_panic` was told
 /// its text.
 ///

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use metrics::Counter;
+use pin_project_lite::pin_project;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::hooks::{self, Surroundings};
@@ -129,20 +130,16 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
             self.incarnation().gate.leave();
         }
         self.handled.increment(1);
-        async move {
-            // Made here and polled where it lies: see `hooks::poll_within`.
-            let mut hook = pin!(self.actor.handle(myself, message, state));
-            if tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG) {
-                let span = tracing::debug_span!(
-                    target: "umbel::message",
-                    "handle",
-                    actor = %self.owner.slot.label,
-                    message = A::Msg::NAME,
-                );
-                return poll_fn(|cx| span.in_scope(|| self.poll(cx, hook.as_mut()))).await;
-            }
-            poll_fn(|cx| self.poll(cx, hook.as_mut())).await
-        }
+        let hook = hooks::within(&self.surroundings, || self.actor.handle(myself, message, state));
+        let span = tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG).then(|| {
+            Box::new(tracing::debug_span!(
+                target: "umbel::message",
+                "handle",
+                actor = %self.owner.slot.label,
+                message = A::Msg::NAME,
+            ))
+        });
+        Handling { managed: self, hook, span }
     }
 
     async fn handle_serialized(
@@ -161,6 +158,31 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
         self.run(self.actor.handle_supervisor_evt(myself, event, state)).await
+    }
+}
+
+pin_project! {
+    /// A message at work. Small, and holding the hook once: ractor moves it several times before it
+    /// is polled, and an `async` block would hold what the hook was given twice.
+    struct Handling<'a, A: Actor<Msg: Message>, F> {
+        managed: &'a Managed<A>,
+        #[pin]
+        hook: F,
+        span: Option<Box<tracing::Span>>,
+    }
+}
+
+impl<A: Actor<Msg: Message>, F: Future<Output = Result<(), ActorProcessingErr>>> Future
+    for Handling<'_, A, F>
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        match this.span {
+            None => this.managed.poll(cx, this.hook),
+            Some(span) => span.in_scope(|| this.managed.poll(cx, this.hook)),
+        }
     }
 }
 

@@ -305,7 +305,7 @@ impl<M: Message> Deliver for Slot<M> {
         bytes: &[u8],
         schema: u32,
         limits: Limits,
-        charge: Charge,
+        charge: Option<Charge>,
     ) -> Result<(), Unanswered> {
         let Some(codec) = &M::CODEC else {
             return Err(Unanswered::Undecodable(format!("`{}` does not cross nodes", M::NAME)));
@@ -316,7 +316,8 @@ impl<M: Message> Deliver for Slot<M> {
                 M::NAME
             )));
         }
-        let Some(incarnation) = self.current.load_full() else {
+        let current = self.current.load();
+        let Some(incarnation) = current.as_ref() else {
             return Err(Unanswered::NoSuchActor);
         };
         let message = (codec.decode)(bytes, limits)
@@ -325,7 +326,8 @@ impl<M: Message> Deliver for Slot<M> {
         if !incarnation.gate.force() {
             return Err(Unanswered::NoSuchActor);
         }
-        incarnation.push(message, Permit::Charged(charge)).map_err(|_| Unanswered::NoSuchActor)
+        let permit = charge.map_or(Permit::Place, Permit::Charged);
+        incarnation.push(message, permit).map_err(|_| Unanswered::NoSuchActor)
     }
 
     fn watch(&self) -> Watch {

@@ -148,7 +148,9 @@ pub trait Deliver: Any + Send + Sync {
     /// The name and the fingerprint of the messages that it takes.
     fn schema(&self) -> (&'static str, u32);
 
-    /// Decodes a message and puts it into the mailbox. Runs in the link's [`scope`].
+    /// Decodes a message and puts it into the mailbox. Runs in the link's [`scope`]. The charge is
+    /// dropped when the actor takes the message; a message without one is covered by that of a later
+    /// message to the same actor.
     ///
     /// # Errors
     /// Why the actor did not get it.
@@ -157,7 +159,7 @@ pub trait Deliver: Any + Send + Sync {
         bytes: &[u8],
         schema: u32,
         limits: Limits,
-        charge: Charge,
+        charge: Option<Charge>,
     ) -> Result<(), Unanswered>;
 
     /// Watches the actor's present incarnation.
