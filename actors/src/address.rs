@@ -61,7 +61,7 @@ pub enum TellError<M> {
     /// There is no link to the actor's node.
     #[error("node {node} cannot be reached; the message was not sent")]
     Unreachable {
-        /// The message.
+        /// The message. A [`Reply`] within it may be spent.
         message: M,
         /// The node.
         node: String,
@@ -136,10 +136,15 @@ pub enum AskError {
     /// The actor or the link has more questions waiting than it may; this one was not handled.
     #[error("the actor or the link to it is overloaded; the question was not handled")]
     Overloaded,
-    /// The node cannot be reached, or the link was lost while the question was under way: then
-    /// whether it was handled is unknown.
-    #[error("node {0} cannot be reached")]
+    /// There is no link to the node; the question was not sent.
+    #[error("node {0} cannot be reached; the question was not sent")]
     Unreachable(String),
+    /// The link was lost while the question was under way.
+    #[error("the link to node {0} was lost; whether the question was handled is unknown")]
+    LinkLost(String),
+    /// The actor, on another node, is between two lives; the question was not handled.
+    #[error("the actor is being restarted; the question was not handled")]
+    Restarting,
 }
 
 impl From<Unanswered> for AskError {
@@ -150,7 +155,8 @@ impl From<Unanswered> for AskError {
             Unanswered::Undecodable(why) => Self::Undecodable(why),
             Unanswered::Unencodable(why) => Self::Unencodable(why),
             Unanswered::Overloaded => Self::Overloaded,
-            Unanswered::Unreachable(node) => Self::Unreachable(node),
+            Unanswered::LinkLost(node) => Self::LinkLost(node),
+            Unanswered::Restarting => Self::Restarting,
         }
     }
 }

@@ -24,8 +24,8 @@ pub(crate) trait Asker: Send + Sync {
     /// It is too late.
     fn expire(&self);
 
-    /// The mailbox closed. An actor that has taken the question may still answer it; and if it
-    /// crashed, the reply was dropped with it.
+    /// The mailbox closed. A question that was taken out of it may still be answered (its reply may
+    /// have been handed on); one that was not will not be.
     fn closed(&self);
 }
 
@@ -78,7 +78,10 @@ impl Docket {
         if state.closed {
             drop(state);
             asker.closed();
-            return;
+            if asker.is_settled() {
+                return;
+            }
+            state = self.state.lock();
         }
         if state.open.len() == state.open.capacity() {
             // A settled asker holds nothing of the user's that could be dropped under the lock.
@@ -103,21 +106,19 @@ impl Docket {
         }
     }
 
-    /// Tells all whose question the actor has not taken that it will not be taken.
+    /// Tells all whose question the actor has not taken that it will not be taken. The others are
+    /// looked after until they are answered or late.
     pub(crate) fn close(&self) {
         let open = {
             let mut state = self.state.lock();
-            if state.closed {
-                return;
-            }
             state.closed = true;
-            state.next = None;
-            std::mem::take(&mut state.open)
+            state.open.clone()
         };
-        self.sooner.notify_one();
         for asker in open {
             asker.closed();
         }
+        self.state.lock().open.retain(|asker| !asker.is_settled());
+        self.sooner.notify_one();
     }
 
     /// The clerk's work; it ends when no question is open.
@@ -126,7 +127,13 @@ impl Docket {
         while let Some(then) = next {
             tokio::select! {
                 biased;
-                () = self.sooner.notified() => next = self.state.lock().next,
+                () = self.sooner.notified() => {
+                    let mut state = self.state.lock();
+                    if state.open.is_empty() {
+                        state.next = None;
+                    }
+                    next = state.next;
+                }
                 () = sleep_until(then) => next = self.strike_off(Instant::now()),
             }
         }

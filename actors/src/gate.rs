@@ -19,8 +19,11 @@ const CLOSED: u64 = 1 << 63;
 /// again, and wakes the next while there is room: a burst of messages costs one wake-up.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// Messages that wait, and [`CLOSED`].
+    /// Messages that took a place and wait, and [`CLOSED`].
     word: AtomicU64,
+    /// Messages that wait and took no place: a link's credit bounds them, and they must not keep
+    /// those out who wait for a place.
+    beside: AtomicU64,
     /// Senders that wait.
     waiting: AtomicUsize,
     capacity: u64,
@@ -40,6 +43,7 @@ impl Gate {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             word: AtomicU64::new(0),
+            beside: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             capacity: capacity.max(1) as u64,
             room: Notify::new(),
@@ -77,14 +81,19 @@ impl Gate {
         }
     }
 
-    /// Takes a place even where there is none: for what another bound (a link's credit) already
-    /// holds in check. False where the gate is closed.
-    pub(crate) fn force(&self) -> bool {
-        if self.word.fetch_add(1, Ordering::AcqRel) & CLOSED != 0 {
-            self.word.fetch_sub(1, Ordering::AcqRel);
+    /// Lets a message in beside the places: what another bound (a link's credit) already holds in
+    /// check. False where the gate is closed.
+    pub(crate) fn enter_beside(&self) -> bool {
+        if self.is_closed() {
             return false;
         }
+        self.beside.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    /// A message that came in beside the places was taken.
+    pub(crate) fn leave_beside(&self) {
+        self.beside.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Waits for a place. False where the gate is closed.
@@ -118,9 +127,11 @@ impl Gate {
     /// Gives a place back.
     #[inline]
     pub(crate) fn leave(&self) {
-        let before = self.word.fetch_sub(1, Ordering::AcqRel) & !CLOSED;
+        // SeqCst here and where a sender starts to wait: each writes one word and then reads the
+        // other's, and on a weaker order both could miss the other.
+        let before = self.word.fetch_sub(1, Ordering::SeqCst) & !CLOSED;
         debug_assert!(before > 0, "a place was given back that nobody had taken");
-        if self.waiting.load(Ordering::Acquire) > 0 && before - 1 <= self.capacity / 2 {
+        if self.waiting.load(Ordering::SeqCst) > 0 && before - 1 <= self.capacity / 2 {
             self.room.notify_one();
         }
     }
@@ -128,7 +139,7 @@ impl Gate {
     /// Wakes a waiting sender if there is any room at all. Called when a handler suspends: it may
     /// be waiting for what that sender has to say.
     pub(crate) fn relieve(&self) {
-        if self.waiting.load(Ordering::Acquire) > 0 && self.depth() < self.capacity {
+        if self.waiting.load(Ordering::SeqCst) > 0 && self.placed() < self.capacity {
             self.room.notify_one();
         }
     }
@@ -144,14 +155,18 @@ impl Gate {
         self.word.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// The messages that wait.
+    /// The messages that wait, those beside the places included.
     pub(crate) fn depth(&self) -> u64 {
-        self.word.load(Ordering::Relaxed) & !CLOSED
+        self.placed() + self.beside.load(Ordering::Relaxed)
+    }
+
+    fn placed(&self) -> u64 {
+        self.word.load(Ordering::SeqCst) & !CLOSED
     }
 
     fn pass_on(&self) {
         // The caller itself still counts as waiting.
-        if self.waiting.load(Ordering::Acquire) > 1 && self.depth() < self.capacity {
+        if self.waiting.load(Ordering::Acquire) > 1 && self.placed() < self.capacity {
             self.room.notify_one();
         }
     }
@@ -161,7 +176,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
+        count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
@@ -204,7 +219,7 @@ mod tests {
             assert!(!waiter.await.unwrap());
         }
         assert_eq!(gate.try_enter(), Err(Barred::Closed));
-        assert!(!gate.force());
+        assert!(!gate.enter_beside());
     }
 
     #[tokio::test]
@@ -231,6 +246,20 @@ mod tests {
             }
         }
         assert!(patient.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_beside_the_places_keeps_nobody_out() {
+        let gate = Gate::new(2);
+        for _ in 0..100 {
+            assert!(gate.enter_beside());
+        }
+        assert_eq!(gate.try_enter(), Ok(()));
+        assert_eq!(gate.depth(), 101);
+        for _ in 0..100 {
+            gate.leave_beside();
+        }
+        assert_eq!(gate.depth(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

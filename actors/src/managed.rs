@@ -11,8 +11,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::hooks::{self, Surroundings};
 use crate::message::Message;
-use crate::parcel;
-use crate::slot::{Incarnation, SlotOwner};
+use crate::parcel::{self, Arrived};
+use crate::slot::{Incarnation, Slot, SlotOwner};
 use crate::system::System;
 use crate::watch::Exit;
 
@@ -22,7 +22,8 @@ use crate::watch::Exit;
 pub(crate) struct Managed<A: Actor<Msg: Message>> {
     actor: A,
     capacity: usize,
-    owner: Arc<SlotOwner<A::Msg>>,
+    slot: Arc<Slot<A::Msg>>,
+    owner: Option<Arc<SlotOwner<A::Msg>>>,
     incarnation: OnceLock<Arc<Incarnation<A::Msg>>>,
     surroundings: Surroundings,
     handled: Counter,
@@ -44,7 +45,15 @@ impl<A: Actor<Msg: Message>> Managed<A> {
         let kind = std::any::type_name::<A>();
         metrics::counter!("umbel_actors_started_total", "actor" => kind).increment(1);
         let handled = metrics::counter!("umbel_messages_handled_total", "actor" => kind);
-        Self { actor, capacity, owner, incarnation: OnceLock::new(), surroundings, handled }
+        Self {
+            actor,
+            capacity,
+            slot: owner.slot.clone(),
+            owner: Some(owner),
+            incarnation: OnceLock::new(),
+            surroundings,
+            handled,
+        }
     }
 
     fn incarnation(&self) -> &Arc<Incarnation<A::Msg>> {
@@ -94,7 +103,7 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         let state = self.run(self.actor.pre_start(myself, arguments)).await?;
         // Only now is it let in from outside: what is sent to an actor that then fails to start
         // would be lost, while a sender that waits loses nothing.
-        self.owner.slot.fill(incarnation);
+        self.slot.fill(incarnation);
         Ok(state)
     }
 
@@ -126,8 +135,10 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         // Read at once: ractor calls this right after it unpacked the message, on this thread.
-        if parcel::arrived_placed() {
-            self.incarnation().gate.leave();
+        match parcel::arrived() {
+            Arrived::Raw => {}
+            Arrived::Placed => self.incarnation().gate.leave(),
+            Arrived::Beside => self.incarnation().gate.leave_beside(),
         }
         self.handled.increment(1);
         let hook = hooks::within(&self.surroundings, || self.actor.handle(myself, message, state));
@@ -135,7 +146,7 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
             Box::new(tracing::debug_span!(
                 target: "umbel::message",
                 "handle",
-                actor = %self.owner.slot.label,
+                actor = %self.slot.label,
                 message = A::Msg::NAME,
             ))
         });
@@ -191,9 +202,14 @@ impl<A: Actor<Msg: Message>> Drop for Managed<A> {
         // A kill while the actor was idle calls no hook at all: this is the one place that every
         // end comes through.
         if let Some(incarnation) = self.incarnation.get() {
-            let (why, unread) = incarnation.over(Exit::Killed);
-            self.owner.slot.clear(incarnation);
-            self.owner.slot.unread(unread, &why);
+            let (why, unread, watchers) = incarnation.over(Exit::Killed);
+            self.slot.clear(incarnation);
+            self.slot.unread(unread, &why);
+            // Whoever is told may start another actor of the same name at once.
+            drop(self.owner.take());
+            for watcher in watchers {
+                let _ = watcher.send(why.clone());
+            }
             if !why.is_normal() {
                 metrics::counter!(
                     "umbel_actors_failed_total", "actor" => std::any::type_name::<A>()

@@ -31,9 +31,10 @@ pub trait Message: ractor::Message {
     /// messages instead of misreading them.
     const FINGERPRINT: u32;
 
-    /// How it crosses nodes; `None` where it does not.
+    /// How it crosses nodes; `None` where it does not. Without a default, as only the derive can
+    /// implement this rightly: ractor's half has to keep the mailbox's account.
     #[doc(hidden)]
-    const CODEC: Option<Codec<Self>> = None;
+    const CODEC: Option<Codec<Self>>;
 }
 
 /// A message that may cross nodes: `#[derive(Message, Serialize, Deserialize)] #[message(remote)]`.

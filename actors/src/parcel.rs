@@ -17,8 +17,9 @@ pub(crate) enum Permit {
     Place,
     /// A place in the mailbox, and an asker who wants to know that the message was taken.
     Asked(Arc<dyn Asker>),
-    /// A place in the mailbox, and something that is released by being dropped (a link's credit).
-    Charged(Charge),
+    /// No place, as it came over a link: what it owes that link, if the debt is not a later
+    /// message's.
+    Beside(Option<Charge>),
 }
 
 /// Where a link's credit goes back to.
@@ -65,8 +66,20 @@ thread_local! {
     /// The permit of the message that is being put into a mailbox on this thread, just now.
     /// ractor's `box_message` has no parameter for it; nothing runs between `set` and `take`.
     static OUTBOUND: Cell<Permit> = const { Cell::new(Permit::None) };
-    /// Whether the message that ractor just took out of a mailbox on this thread had a place.
-    static PLACED: Cell<bool> = const { Cell::new(false) };
+    /// What the message held that ractor just took out of a mailbox on this thread.
+    static ARRIVED: Cell<Arrived> = const { Cell::new(Arrived::Raw) };
+}
+
+/// What a message held in the mailbox that it was taken out of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// Nothing.
+    #[default]
+    Raw,
+    /// A place.
+    Placed,
+    /// It came in beside the places.
+    Beside,
 }
 
 /// Runs `send` so that the message which it puts into a mailbox carries `permit`.
@@ -78,10 +91,10 @@ pub(crate) fn with_permit<R>(permit: Permit, send: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Whether the message that the running handler was just given had a place in the mailbox.
+/// What the message held that the running handler was just given.
 #[inline]
-pub(crate) fn arrived_placed() -> bool {
-    PLACED.replace(false)
+pub(crate) fn arrived() -> Arrived {
+    ARRIVED.take()
 }
 
 /// `ractor::Message::box_message` of every derived message.
@@ -97,11 +110,17 @@ pub fn pack<M: Send + 'static>(
 #[doc(hidden)]
 pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncastErr> {
     let Parcel { message, permit } = <Parcel<M> as ractor::Message>::from_boxed(boxed)?;
-    PLACED.set(!matches!(permit, Permit::None));
-    match permit {
-        Permit::Asked(asker) => asker.taken(),
-        Permit::Charged(charge) => drop(charge),
-        Permit::None | Permit::Place => {}
-    }
+    ARRIVED.set(match permit {
+        Permit::None => Arrived::Raw,
+        Permit::Place => Arrived::Placed,
+        Permit::Asked(asker) => {
+            asker.taken();
+            Arrived::Placed
+        }
+        Permit::Beside(charge) => {
+            drop(charge);
+            Arrived::Beside
+        }
+    });
     Ok(message)
 }

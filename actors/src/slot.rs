@@ -81,22 +81,26 @@ impl<M: Message> Incarnation<M> {
             Permit::Asked(asker) => Some(asker.clone()),
             _ => None,
         };
-        match with_permit(permit, || self.actor.cast(message)) {
-            Ok(()) => {
-                // Not before: a question that is refused here may go to the next incarnation.
-                if let Some(asker) = asker {
-                    self.docket.enter(asker);
-                }
-                Ok(())
-            }
-            Err(MessagingErr::SendErr(message)) => {
-                self.gate.leave();
-                Err(message)
-            }
-            Err(MessagingErr::ChannelClosed | MessagingErr::InvalidActorType) => {
+        self.cast(message, permit).inspect_err(|_| self.gate.leave())?;
+        // Not before: a question that is refused here may go to the next incarnation.
+        if let Some(asker) = asker {
+            self.docket.enter(asker);
+        }
+        Ok(())
+    }
+
+    /// Puts a message that came in beside the places into the mailbox.
+    fn push_beside(&self, message: M, charge: Option<Charge>) -> Result<(), M> {
+        self.cast(message, Permit::Beside(charge)).inspect_err(|_| self.gate.leave_beside())
+    }
+
+    fn cast(&self, message: M, permit: Permit) -> Result<(), M> {
+        with_permit(permit, || self.actor.cast(message)).map_err(|why| match why {
+            MessagingErr::SendErr(message) => message,
+            MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => {
                 unreachable!("a local actor takes its own message type")
             }
-        }
+        })
     }
 
     /// Lets nobody in any more. What is still in the mailbox will not be handled, and whoever asked
@@ -112,18 +116,14 @@ impl<M: Message> Incarnation<M> {
         self.close();
     }
 
-    /// The end itself. Returns the reason, and how many messages were left unread.
-    pub(crate) fn over(&self, unless_known: Exit) -> (Exit, u64) {
+    /// The end itself. Returns the reason, how many messages were left unread, and who is to be told
+    /// when all is cleared away.
+    pub(crate) fn over(&self, unless_known: Exit) -> (Exit, u64, Vec<oneshot::Sender<Exit>>) {
         self.close();
-        let (why, watchers) = {
-            let mut ending = self.ending.lock();
-            ending.over = true;
-            (ending.why.get_or_insert(unless_known).clone(), std::mem::take(&mut ending.watchers))
-        };
-        for watcher in watchers {
-            let _ = watcher.send(why.clone());
-        }
-        (why, self.gate.depth())
+        let mut ending = self.ending.lock();
+        ending.over = true;
+        let why = ending.why.get_or_insert(unless_known).clone();
+        (why, self.gate.depth(), std::mem::take(&mut ending.watchers))
     }
 
     fn watch(&self) -> Watch {
@@ -316,18 +316,19 @@ impl<M: Message> Deliver for Slot<M> {
                 M::NAME
             )));
         }
-        let current = self.current.load();
-        let Some(incarnation) = current.as_ref() else {
-            return Err(Unanswered::NoSuchActor);
+        let absent = || {
+            let gone = self.gone.load(Ordering::Acquire);
+            if gone { Unanswered::NoSuchActor } else { Unanswered::Restarting }
         };
+        let current = self.current.load();
+        let Some(incarnation) = current.as_ref() else { return Err(absent()) };
         let message = (codec.decode)(bytes, limits)
             .map_err(|why| Unanswered::Undecodable(why.to_string()))?;
         // The link's credit bounds what lies here: waiting for room would stop the whole lane.
-        if !incarnation.gate.force() {
-            return Err(Unanswered::NoSuchActor);
+        if !incarnation.gate.enter_beside() {
+            return Err(absent());
         }
-        let permit = charge.map_or(Permit::Place, Permit::Charged);
-        incarnation.push(message, permit).map_err(|_| Unanswered::NoSuchActor)
+        incarnation.push_beside(message, charge).map_err(|_| absent())
     }
 
     fn watch(&self) -> Watch {

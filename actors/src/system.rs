@@ -1,7 +1,7 @@
 //! The owner of everything that would otherwise be process-wide.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -32,6 +32,9 @@ pub const MAILBOX_CAPACITY: usize = 1024;
 /// How long an actor without a supervisor has to stop when the system shuts down: OTP's default for
 /// a worker.
 pub const SHUTDOWN_PER_ACTOR: Duration = Duration::from_secs(5);
+
+/// How long a killed actor is waited for, if it is busy without ever awaiting.
+const KILL_TAKES: Duration = Duration::from_millis(200);
 
 /// A set of actors that live and die together: it owns their names, topics, clock, chance and end.
 ///
@@ -289,7 +292,8 @@ impl System {
     /// # Errors
     /// [`StartError`]: which child failed to start, and why. Those before it were stopped again.
     pub async fn supervise(&self, supervisor: Supervisor) -> Result<SupervisorRef, StartError> {
-        let started = supervisor.seed(self.random()).start_linked(self.inner.root.clone()).await?;
+        let started =
+            supervisor.seed_unless_set(self.random()).start_linked(self.inner.root.clone()).await?;
         let mut supervisors = self.inner.supervisors.lock();
         supervisors.retain(|one| one.get_status() < ActorStatus::Stopped);
         supervisors.push(started.cell());
@@ -334,13 +338,23 @@ impl System {
     /// Stops every actor, the youngest first, and ends by `deadline`. An actor has
     /// [`SHUTDOWN_PER_ACTOR`] to stop, a supervision tree as long as there is; whoever is not done
     /// then is killed. Actors under a supervisor stop in its order.
+    ///
+    /// Once begun it goes on by itself: cancelling the wait, or calling it from an actor that is
+    /// stopped along with all others, does no harm.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         self.inner.stopping.store(true, Ordering::Release);
         let end = tokio::time::Instant::now() + deadline;
+        let work = self.clone().stop_all(end);
+        tokio::spawn(work).await.unwrap_or_default()
+    }
+
+    async fn stop_all(self, end: tokio::time::Instant) -> ShutdownReport {
         let mut report = ShutdownReport::default();
+        let mut killed = BTreeSet::new();
         loop {
             // A child may have been on its way when the flag was set: look until none is left.
             let mut children = self.inner.root.get_children();
+            children.retain(|child| !killed.contains(&child.get_id()));
             if children.is_empty() {
                 break;
             }
@@ -355,8 +369,10 @@ impl System {
                     report.stopped += 1;
                 } else {
                     report.killed.push(child.get_id().to_string());
+                    killed.insert(child.get_id());
                     child.kill();
-                    let _ = child.wait(None).await;
+                    // A kill takes effect at the actor's next await, which may never come.
+                    let _ = child.wait(Some(KILL_TAKES)).await;
                 }
             }
         }

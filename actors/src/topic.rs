@@ -96,12 +96,15 @@ impl<T: Clone + Send + 'static> Topic<T> {
         let mut dropped = Vec::new();
         let mut reached = 0;
         let mut subscribers = self.shared.subscribers.lock();
-        subscribers.retain(|(_, subscriber)| {
-            let (delivered, stays) = subscriber.push(message.clone(), &mut dropped);
-            reached += usize::from(delivered);
-            stays
-        });
+        let gone: Vec<_> = subscribers
+            .extract_if(.., |(_, subscriber)| {
+                let (delivered, stays) = subscriber.push(message.clone(), &mut dropped);
+                reached += usize::from(delivered);
+                !stays
+            })
+            .collect();
         drop(subscribers);
+        drop((gone, dropped));
         reached
     }
 
@@ -127,8 +130,8 @@ impl<T: Clone + Send + 'static> Topic<T> {
 
     /// Has every message put into an actor's mailbox, as the message that `map` makes of it.
     ///
-    /// The mailbox is the queue: where it is full, the new message is dropped and counted. The
-    /// subscription ends when the handle is dropped, or when the actor is gone for good.
+    /// The mailbox is the queue: where it is full, the new message is dropped and counted. `map` runs
+    /// while the topic is locked, and must not publish to it. The subscription ends when the handle is dropped, or when the actor is gone for good.
     #[must_use = "dropping the handle ends the subscription"]
     pub fn forward<M: Message>(
         &self,

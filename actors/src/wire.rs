@@ -215,9 +215,12 @@ pub enum Unanswered {
     /// The actor has more waiting than it may.
     #[error("the actor is overloaded")]
     Overloaded,
-    /// The link was lost, or there is none; whether the question arrived is unknown.
-    #[error("node {0} cannot be reached")]
-    Unreachable(String),
+    /// The link to the node was lost while the question was under way.
+    #[error("the link to node {0} was lost")]
+    LinkLost(String),
+    /// The actor is between two lives.
+    #[error("the actor is being restarted")]
+    Restarting,
 }
 
 scoped_tls::scoped_thread_local!(static WIRE: Arc<dyn Wire>);

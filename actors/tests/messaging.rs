@@ -20,6 +20,8 @@ enum Note {
     Panic(Reply<()>),
     WhoAmI(Reply<(Address<Note>, System)>),
     ToMyself(u64),
+    HandOn(tokio::sync::oneshot::Sender<Reply<()>>, Reply<()>),
+    ShutDown,
 }
 
 /// Writes down what it is told. Each `Write` waits for a permit of `pace`.
@@ -71,6 +73,8 @@ impl Actor for Notebook {
             Note::Fail => return Err("asked to fail".into()),
             Note::Panic(_reply) => panic!("asked to panic"),
             Note::WhoAmI(reply) => reply.send((myself.address(), myself.system())),
+            Note::HandOn(to, reply) => drop(to.send(reply)),
+            Note::ShutDown => drop(myself.system().shutdown(Duration::from_secs(10)).await),
             Note::ToMyself(number) => {
                 myself.cast(Note::Write(number))?;
                 myself.address().try_tell(Note::Write(number + 1))?;
@@ -392,6 +396,54 @@ async fn shutdown_stops_the_youngest_first_and_kills_who_does_not_stop_in_time()
     let late = system.spawn(Notebook::fast(), ()).await;
     assert!(matches!(late, Err(SpawnError::ShuttingDown(_))));
     system.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_when_the_actor_that_took_the_question_has_ended() {
+    let system = System::new("test");
+    let notebook = system.spawn(Notebook::fast(), ()).await.unwrap();
+    // The actor takes it and hands the reply on; then it ends, and nobody answers.
+    let (hand_on, handed) = tokio::sync::oneshot::channel();
+    let within = Duration::from_secs(30);
+    let asking = tokio::spawn({
+        let notebook = notebook.clone();
+        async move { notebook.ask_within(within, |reply| Note::HandOn(hand_on, reply)).await }
+    });
+    let reply: Reply<()> = handed.await.unwrap();
+    let asked = Instant::now();
+    let end = notebook.watch();
+    notebook.stop();
+    end.await;
+    assert_eq!(asking.await.unwrap(), Err(AskError::TimedOut(within)));
+    assert_eq!(asked.elapsed(), within);
+    assert!(reply.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_handed_on_arrives_after_its_actor_has_ended() {
+    let system = System::new("test");
+    let notebook = system.spawn(Notebook::fast(), ()).await.unwrap();
+    let (hand_on, handed) = tokio::sync::oneshot::channel();
+    let asking = tokio::spawn({
+        let notebook = notebook.clone();
+        async move { notebook.ask(|reply| Note::HandOn(hand_on, reply)).await }
+    });
+    let reply: Reply<()> = handed.await.unwrap();
+    let end = notebook.watch();
+    notebook.stop();
+    end.await;
+    reply.send(());
+    assert_eq!(asking.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_an_actor_asks_for_goes_on_after_that_actor() {
+    let system = System::new("test");
+    let notebook = system.spawn(Notebook::fast(), ()).await.unwrap();
+    let other = system.spawn(Notebook::fast(), ()).await.unwrap();
+    other.tell(Note::ShutDown).await.unwrap();
+    system.stopped().await;
+    assert!(notebook.is_gone() && other.is_gone());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ mod tls;
 mod umbel;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use harness::{Case, Latencies, Options, Reading, Sample, Stopwatch};
@@ -29,7 +29,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use floor::Floor;
+use floor::{Floor, FloorIntoRactor};
 use ractor_cluster_peer::RactorCluster;
 use server::{Server, Tally, now_ns};
 use umbel::Umbel;
@@ -45,6 +45,7 @@ fn main() {
         return match peer.as_str() {
             Umbel::NAME => server::run::<Umbel>(Path::new(files)),
             Floor::NAME => server::run::<Floor>(Path::new(files)),
+            FloorIntoRactor::NAME => server::run::<FloorIntoRactor>(Path::new(files)),
             RactorCluster::NAME => server::run::<RactorCluster>(Path::new(files)),
             _ => panic!("there is no peer {peer:?}"),
         };
@@ -59,61 +60,53 @@ fn main() {
     harness::run(&options, cases(directory.path()));
 }
 
-/// The cases. ractor_cluster is given fewer operations, so that its rounds last about as long.
 fn cases(files: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
-    let files = || files.to_owned();
     for (bytes, ops) in [(16, 1_000_000), (1024, 200_000)] {
         for producers in [1, 4] {
-            let params = || json!({ "bytes": bytes, "producers": producers });
             let load = Load { bytes, tasks: producers };
+            let case = Subject { bench: "remote-tell", task: "producers", files, load, ops };
             cases.extend([
-                case("remote-tell", params(), ops, files(), load, tell::<Umbel>, Umbel::NAME),
-                case(
-                    "remote-tell",
-                    params(),
-                    ops / 4,
-                    files(),
-                    load,
-                    tell::<RactorCluster>,
-                    RactorCluster::NAME,
-                ),
-                case("remote-tell", params(), ops, files(), load, tell::<Floor>, Floor::NAME),
+                case.with::<Umbel>(tell::<Umbel>),
+                case.with::<RactorCluster>(tell::<RactorCluster>),
+                case.with::<Floor>(tell::<Floor>),
+                case.with::<FloorIntoRactor>(tell::<FloorIntoRactor>),
             ]);
         }
     }
     for bytes in [16, 1024] {
         for (callers, ops) in [(1, 20_000), (64, 128_000)] {
-            let params = || json!({ "bytes": bytes, "callers": callers });
             let load = Load { bytes, tasks: callers };
+            let case = Subject { bench: "remote-ask", task: "callers", files, load, ops };
             cases.extend([
-                case("remote-ask", params(), ops, files(), load, ask::<Umbel>, Umbel::NAME),
-                case(
-                    "remote-ask",
-                    params(),
-                    ops / 2,
-                    files(),
-                    load,
-                    ask::<RactorCluster>,
-                    RactorCluster::NAME,
-                ),
-                case("remote-ask", params(), ops, files(), load, ask::<Floor>, Floor::NAME),
+                case.with::<Umbel>(ask::<Umbel>),
+                case.with::<RactorCluster>(ask::<RactorCluster>),
+                case.with::<Floor>(ask::<Floor>),
+                case.with::<FloorIntoRactor>(ask::<FloorIntoRactor>),
             ]);
         }
     }
     cases
 }
 
-fn case(
+/// What the peers are compared in.
+struct Subject<'a> {
     bench: &'static str,
-    params: serde_json::Value,
-    ops: u64,
-    files: PathBuf,
+    /// What the tasks of the load are called.
+    task: &'static str,
+    files: &'a Path,
     load: Load,
-    measure: fn(&Path, Load, u64) -> Sample,
-    peer: &'static str,
-) -> Case {
-    Case::new(bench, peer, params, ops, move |ops| measure(&files, load, ops))
+    ops: u64,
+}
+
+impl Subject<'_> {
+    fn with<P: Peer>(&self, measure: fn(&Path, Load, u64) -> Sample) -> Case {
+        let (files, load) = (self.files.to_owned(), self.load);
+        let params = json!({ "bytes": load.bytes, self.task: load.tasks });
+        // Fewer operations for a slower peer, so that its rounds last about as long.
+        let ops = self.ops / P::SLOWNESS;
+        Case::new(self.bench, P::NAME, params, ops, move |ops| measure(&files, load, ops))
+    }
 }
 
 /// How much is sent at once.
@@ -127,6 +120,8 @@ struct Load {
 /// An actor of another process that takes tells and asks, in one of the ways that are compared.
 trait Peer: Clone + Send + Sync + 'static {
     const NAME: &'static str;
+    /// About how many times slower than the others it is.
+    const SLOWNESS: u64 = 1;
 
     /// Starts the actor in the server's process. Returns the address to connect to.
     fn serve(files: &Path, tally: Tally) -> impl Future<Output = String> + Send;

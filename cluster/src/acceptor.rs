@@ -1,11 +1,11 @@
 //! Lets diallers in.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 use umbel_actors::Address;
 use umbel_protocol::{Lane, Refusal};
 
@@ -18,8 +18,9 @@ use crate::transport::{Connection, Incoming, Listener, TransportError};
 const REST: Duration = Duration::from_millis(100);
 
 /// Accepts until it is aborted. At most `handshakes_max` handshakes run at once: where one more
-/// begins, the oldest gives way. An honest handshake takes milliseconds, so the oldest is most likely
-/// a client that says nothing, and however many of those there are, they hinder nobody.
+/// begins, the oldest of the host that runs most of them gives way. An honest handshake takes
+/// milliseconds and comes alone, so it is most likely a client that says nothing; and whoever floods
+/// the door from one host pushes out only itself.
 pub(crate) async fn run(
     mut listener: Box<dyn Listener>,
     home: Arc<NodeHome>,
@@ -35,11 +36,12 @@ pub(crate) async fn run(
                 continue;
             }
         };
-        running.retain(|one| !one.0.is_finished());
+        running.retain(|one| !one.task.is_finished());
         if running.len() >= home.config.handshakes_max.max(1) {
-            running.pop_front();
+            give_way(&mut running);
             home.refusals.note("busy", &Refusal::Busy);
         }
+        let host = host(incoming.from()).to_owned();
         let (home, coordinator) = (home.clone(), coordinator.clone());
         let handshake = tokio::spawn(async move {
             let from = incoming.from().to_owned();
@@ -49,22 +51,37 @@ pub(crate) async fn run(
                 home.refusals.note("silent", &format!("{from} took longer than {deadline:?}"));
             }
         });
-        running.push_back(Running::from(handshake));
+        running.push_back(Running { task: handshake.abort_handle(), host });
     }
 }
 
-/// A handshake that ends when it is let go of.
-struct Running(AbortHandle);
-
-impl From<JoinHandle<()>> for Running {
-    fn from(task: JoinHandle<()>) -> Self {
-        Self(task.abort_handle())
+/// Lets go of the oldest handshake of the host that has most.
+fn give_way(running: &mut VecDeque<Running>) {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for one in running.iter() {
+        *counts.entry(&one.host).or_default() += 1;
     }
+    let most = counts.values().copied().max();
+    let oldest = running.iter().position(|one| counts.get(&*one.host).copied() == most);
+    if let Some(oldest) = oldest {
+        running.remove(oldest);
+    }
+}
+
+/// An address without its port.
+fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
+/// A handshake that ends when it is let go of.
+struct Running {
+    task: AbortHandle,
+    host: String,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -118,5 +135,33 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
                 let _ = stream.shutdown().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_from_one_host_pushes_out_only_itself() {
+        let running = |host: &str| {
+            let task = tokio::spawn(std::future::pending::<()>());
+            Running { task: task.abort_handle(), host: host.to_owned() }
+        };
+        let hosts = ["honest", "flood", "flood", "other", "flood"];
+        let mut handshakes: VecDeque<_> = hosts.into_iter().map(running).collect();
+        give_way(&mut handshakes);
+        give_way(&mut handshakes);
+        let left: Vec<_> = handshakes.iter().map(|one| one.host.as_str()).collect();
+        assert_eq!(left, ["honest", "other", "flood"]);
+        give_way(&mut handshakes);
+        assert_eq!(handshakes.len(), 2);
+    }
+
+    #[test]
+    fn a_host_is_an_address_without_its_port() {
+        assert_eq!(host("127.0.0.1:80"), "127.0.0.1");
+        assert_eq!(host("[::1]:80"), "[::1]");
+        assert_eq!(host("memory"), "memory");
     }
 }

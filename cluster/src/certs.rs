@@ -20,12 +20,14 @@ mod authority;
 mod development;
 mod error;
 mod files;
+mod view;
 
 pub use authority::{Authority, IssueOptions};
 pub use development::state_directory;
 pub use error::CertsError;
 pub use files::Overwrite;
 use files::{PemFile, Secrecy};
+pub use view::CertificateView;
 
 /// The name of the file with the certificates of the authorities that a node trusts.
 pub(crate) const AUTHORITY_FILE: &str = "ca.pem";

@@ -1,9 +1,11 @@
 //! The actor that carries out what [`Peers`] decides.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use umbel_actors::wire::Deliver;
@@ -67,7 +69,8 @@ pub(crate) struct Coordinator {
 pub(crate) struct Links {
     peers: Peers,
     started: Instant,
-    /// Links whose lanes are open, or opening, and that are not up yet.
+    /// Links that were accepted or dialled and are not up yet: from their acceptance until they are
+    /// up or [`Peers`] closes them.
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
     dials: BTreeMap<LinkId, AbortHandle>,
@@ -169,14 +172,18 @@ impl Turn<'_> {
                 reply.send(verdict.unwrap_or(Verdict::Refused(Refusal::Busy)));
             }
             Coordinate::ControlOpened(hello, stream) => {
-                let opening = self.links.opening.entry(hello.link).or_default();
-                opening.peer = Some((hello.node, hello.listen));
-                opening.control = Some(stream);
-                self.opened(hello.link);
+                // Only what was accepted and not closed since is awaited.
+                if let Some(opening) = self.links.opening.get_mut(&hello.link) {
+                    opening.peer = Some((hello.node, hello.listen));
+                    opening.control = Some(stream);
+                    self.opened(hello.link);
+                }
             }
             Coordinate::DataOpened(hello, stream) => {
-                self.links.opening.entry(hello.link).or_default().data = Some(stream);
-                self.opened(hello.link);
+                if let Some(opening) = self.links.opening.get_mut(&hello.link) {
+                    opening.data = Some(stream);
+                    self.opened(hello.link);
+                }
             }
             Coordinate::Dialled(link, result) => self.dialled(link, result),
             Coordinate::Control(link, message) => self.control(link, message),
@@ -314,7 +321,10 @@ impl Turn<'_> {
             PeersOutput::Dial { link, endpoint, expect, lost } => {
                 self.dial(link, endpoint, expect, lost);
             }
-            PeersOutput::Accept { .. } => self.links.verdict = Some(Verdict::Accepted),
+            PeersOutput::Accept { link, .. } => {
+                self.links.opening.entry(link).or_default();
+                self.links.verdict = Some(Verdict::Accepted);
+            }
             PeersOutput::Refuse { refusal, .. } => {
                 self.links.verdict = Some(Verdict::Refused(refusal));
             }
@@ -378,7 +388,10 @@ impl Turn<'_> {
         let data_task = tokio::spawn({
             let (own, lane) = (own.clone(), lane.clone());
             async move {
-                let end = lane_end(&lane.run(data).await);
+                let end = match AssertUnwindSafe(lane.run(data)).catch_unwind().await {
+                    Ok(end) => lane_end(&end),
+                    Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
+                };
                 let _ = own.tell(Coordinate::LaneEnded(link, end)).await;
             }
         });

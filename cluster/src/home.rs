@@ -1,6 +1,6 @@
 //! What all parts of a node share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -41,6 +41,8 @@ pub(crate) struct NodeHome {
     registry: Mutex<Registry>,
     /// Told under the registry's lock, so that whoever subscribes under it misses nothing.
     pub(crate) registry_events: Topic<RegistryEvent>,
+    /// The actors whose entries go when they do.
+    pub(crate) wills: Mutex<BTreeSet<u64>>,
     interest: Mutex<Interest>,
     /// Where what is published on other nodes goes here.
     pub(crate) sinks: Mutex<BTreeMap<String, Arc<dyn Sink>>>,
@@ -68,6 +70,7 @@ impl NodeHome {
             me,
             config,
             refusals: Refusals::default(),
+            wills: Mutex::default(),
             listen: RwLock::default(),
             peers: Mutex::default(),
             controls: Mutex::default(),

@@ -89,7 +89,8 @@ pub use topics::{
 };
 
 pub use certs::{
-    Authority, CertsError, Credentials, IssueOptions, Overwrite, Validity, state_directory,
+    Authority, CertificateView, CertsError, Credentials, IssueOptions, Overwrite, Validity,
+    state_directory,
 };
 #[doc(hidden)]
 pub use transport::conformance;

@@ -128,6 +128,20 @@ impl Node {
         self.inner.home.linked()
     }
 
+    /// Waits until others are linked than those in `known`, which is as [`Node::linked`] told it;
+    /// those that are.
+    pub async fn links_changed(&self, known: &[NodeId]) -> Vec<NodeId> {
+        let mut changes = self.inner.home.links_changed();
+        loop {
+            let linked = self.linked();
+            if linked != known {
+                return linked;
+            }
+            // The sender lives in `self`.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Waits until at least `count` other nodes are linked; false where `deadline` came first.
     pub async fn wait_for_peers(&self, count: usize, deadline: Duration) -> bool {
         let linked = async {

@@ -138,13 +138,16 @@ impl Node {
         let home = self.home().clone();
         home.export(actor.clone());
         home.registry(RegistryInput::Register { name, actor: id, entry })?;
-        let home = Arc::downgrade(&home);
-        actor.on_gone(Box::new(move || {
-            if let Some(home) = home.upgrade() {
-                // Taking away what is there cannot fail for want of room.
-                let _ = home.registry(RegistryInput::ActorEnded { actor: id });
-            }
-        }));
+        if home.wills.lock().insert(id) {
+            let home = Arc::downgrade(&home);
+            actor.on_gone(Box::new(move || {
+                if let Some(home) = home.upgrade() {
+                    home.wills.lock().remove(&id);
+                    // Taking away what is there cannot fail for want of room.
+                    let _ = home.registry(RegistryInput::ActorEnded { actor: id });
+                }
+            }));
+        }
         Ok(())
     }
 

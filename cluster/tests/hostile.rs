@@ -212,8 +212,7 @@ async fn violate(lane: Lane, bytes: &[u8]) {
     let impostor = Impostor::new(&issue(&shop, "b"), &node);
     let (mut control, answer) = impostor.say(&hello("shop", "b")).await;
     assert!(matches!(answer, Answer::Welcome(_)), "{answer:?}");
-    let (mut data, answer) =
-        impostor.say(&Hello { lane: Lane::Data, ..hello("shop", "b") }).await;
+    let (mut data, answer) = impostor.say(&Hello { lane: Lane::Data, ..hello("shop", "b") }).await;
     assert!(matches!(answer, Answer::Welcome(_)), "{answer:?}");
     assert!(node.wait_for_peers(1, SOON).await);
     let broken = match lane {
@@ -281,10 +280,8 @@ async fn a_thousand_silent_clients_hinder_nobody() {
 #[tokio::test]
 async fn a_client_that_greets_with_nonsense_or_stops_half_way_is_let_go() {
     let shop = authority("shop");
-    let config = NodeConfig {
-        handshake_deadline: Duration::from_millis(300),
-        ..NodeConfig::default()
-    };
+    let config =
+        NodeConfig { handshake_deadline: Duration::from_millis(300), ..NodeConfig::default() };
     let node = Node::builder()
         .credentials(issue(&shop, "a"))
         .listen("127.0.0.1:0")

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use umbel_actors::{
-    Actor, ActorProcessingErr, ActorRef, Address, AskError, Exit, Message, Reply, TellError,
+    Actor, ActorProcessingErr, ActorRef, Address, AskError, Backoff, Exit, Message, Reply,
+    Strategy, Supervisor, TellError,
 };
 use umbel_cluster::{
     Authority, Change, IssueOptions, MemoryNetwork, Node, NodeConfig, ResolveError,
@@ -167,7 +168,7 @@ async fn every_failure_of_a_remote_ask_is_answered() {
     }
     a.system().shutdown(Duration::ZERO).await;
     let answer = waiting.await.unwrap();
-    assert!(matches!(answer, Err(AskError::Dropped | AskError::Unreachable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(AskError::Dropped | AskError::LinkLost(_))), "{answer:?}");
     assert!(matches!(end.await, Exit::Killed | Exit::NodeDown));
 }
 
@@ -208,6 +209,31 @@ async fn when_a_node_leaves_its_entries_go_and_its_addresses_cannot_be_reached()
     assert_eq!(answer, Err(AskError::Unreachable("a".into())));
     let told = remote.tell(Greet::Quiet).await;
     assert!(matches!(told, Err(TellError::Unreachable { message: Greet::Quiet, .. })));
+}
+
+#[tokio::test]
+async fn a_remote_ask_of_an_actor_between_two_lives_says_so_and_later_works() {
+    let house = House::new();
+    let a = house.node("a", &[]).await;
+    let b = house.node("b", &[&a]).await;
+    let child = a
+        .system()
+        .child("greeter", || (Greeter("a"), ()))
+        .backoff(Backoff::constant(Duration::from_millis(500)));
+    let greeter = child.handle().clone();
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(child);
+    let _tree = a.system().supervise(tree).await.unwrap();
+    a.register("greeter", &greeter).await.unwrap();
+    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let end = remote.watch();
+    remote.tell(Greet::Fail).await.unwrap();
+    end.await;
+    assert_eq!(remote.ask(Greet::Count).await, Err(AskError::Restarting));
+    let mut answer = Err(AskError::Restarting);
+    while answer == Err(AskError::Restarting) {
+        answer = remote.ask(Greet::Count).await;
+    }
+    assert_eq!(answer, Ok(1));
 }
 
 #[tokio::test]
@@ -313,7 +339,7 @@ async fn a_link_that_was_cut_is_dialled_again_and_what_is_registered_comes_back(
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut discovery = b.watch::<Greet>("greeter");
     assert!(network.sever("a") > 0);
-    assert_eq!(asking.await.unwrap(), Err(AskError::Unreachable("a".into())));
+    assert_eq!(asking.await.unwrap(), Err(AskError::LinkLost("a".into())));
     assert!(matches!(discovery.changed().await, Change::Removed { .. }));
     assert!(matches!(discovery.changed().await, Change::Added(_)));
     assert_eq!(b.linked().len(), 1);

@@ -175,7 +175,7 @@ async fn a_killed_node_is_down_at_once_and_all_that_was_asked_of_it_ends() {
 
     let killed = Instant::now();
     process.signal(rustix::process::Signal::KILL);
-    assert_eq!(asking.await.unwrap(), Err(AskError::Unreachable("b".into())));
+    assert_eq!(asking.await.unwrap(), Err(AskError::LinkLost("b".into())));
     assert_eq!(end.await, Exit::NodeDown);
     cluster.until_linked(0).await;
     assert!(killed.elapsed() < Duration::from_millis(1500), "{:?}", killed.elapsed());

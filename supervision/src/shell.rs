@@ -36,6 +36,7 @@ use crate::{
     Exit, GaveUp, Happening, StartError, Supervisor,
     engine::{ChildId, Command, Config, Ending, Engine, Input, Ticket},
     spec::Spec,
+    supervisor::seed_of,
 };
 
 pub(crate) struct Shell {
@@ -79,7 +80,7 @@ impl Shell {
             auto_shutdown: declaration.auto_shutdown,
             dynamic: declaration.dynamic,
             children_max: declaration.children_max,
-            seed: declaration.seed,
+            seed: declaration.seed.unwrap_or_else(|| seed_of(&declaration.name)),
         };
         let (reporter, reports) = mpsc::unbounded_channel();
         let mut shell = Self {

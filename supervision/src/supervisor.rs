@@ -20,7 +20,7 @@ pub struct Supervisor {
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) dynamic: bool,
     pub(crate) children_max: usize,
-    pub(crate) seed: u64,
+    pub(crate) seed: Option<u64>,
     pub(crate) events_kept: usize,
     pub(crate) children: Vec<Arc<Spec>>,
 }
@@ -38,7 +38,7 @@ impl Supervisor {
     pub fn new(name: impl Into<Arc<str>>, strategy: Strategy) -> Self {
         let name = name.into();
         Self {
-            seed: seed_of(&name),
+            seed: None,
             name,
             strategy,
             intensity: Intensity::default(),
@@ -96,7 +96,14 @@ impl Supervisor {
     /// of its own where many run side by side.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.seed = Some(seed);
+        self
+    }
+
+    /// As [`seed`](Self::seed), where none was set: for those who start declarations of others.
+    #[must_use]
+    pub fn seed_unless_set(mut self, seed: u64) -> Self {
+        self.seed.get_or_insert(seed);
         self
     }
 
@@ -130,7 +137,7 @@ impl Supervisor {
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): short, and the same everywhere and for ever.
-fn seed_of(name: &str) -> u64 {
+pub(crate) fn seed_of(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

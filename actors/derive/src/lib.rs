@@ -1,9 +1,9 @@
 //! `#[derive(Message)]` of `umbel-actors`, which re-exports it and documents it.
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Tokens;
+use proc_macro2::{Delimiter, TokenStream as Tokens, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{Data, DeriveInput, Fields, LitStr, parse_macro_input};
+use syn::{Attribute, Data, DeriveInput, Fields, LitStr, parse_macro_input};
 
 /// Makes a type a message of an actor.
 ///
@@ -67,13 +67,12 @@ fn expand(input: &DeriveInput) -> syn::Result<Tokens> {
     }
     let (of, with, such) = generics.split_for_impl();
     let name = options.name.map_or_else(|| ident.to_string(), |name| name.value());
-    let fingerprint = fingerprint(&name, &input.data);
-    let codec = options.remote.then(|| {
-        quote! {
-            const CODEC: ::core::option::Option<::umbel_actors::__derive::Codec<Self>> =
-                ::core::option::Option::Some(::umbel_actors::__derive::Codec::new());
-        }
-    });
+    let fingerprint = fingerprint(&name, input);
+    let codec = if options.remote {
+        quote! { ::core::option::Option::Some(::umbel_actors::__derive::Codec::new()) }
+    } else {
+        quote! { ::core::option::Option::None }
+    };
     let remote = options.remote.then(|| {
         quote! { impl ::umbel_actors::RemoteMessage for #ident {} }
     });
@@ -104,41 +103,74 @@ fn expand(input: &DeriveInput) -> syn::Result<Tokens> {
         impl #of ::umbel_actors::Message for #ident #with #such {
             const NAME: &'static str = #name;
             const FINGERPRINT: u32 = #fingerprint;
-            #codec
+            const CODEC: ::core::option::Option<::umbel_actors::__derive::Codec<Self>> = #codec;
         }
 
         #remote
     })
 }
 
-/// FNV-1a (32 bits) over the name and the fields as they are written, attributes and visibility
-/// left out. It cannot see into the fields' types: it catches the change of a message, not of
-/// everything that the message contains.
-fn fingerprint(name: &str, data: &Data) -> u32 {
+/// FNV-1a (32 bits) over the name, the variants and fields as they are written, and serde's
+/// attributes: all that decides the bytes. Visibility, docs and other attributes are left out. It
+/// cannot see into the fields' types: it catches the change of a message, not of everything that the
+/// message contains.
+fn fingerprint(name: &str, input: &DeriveInput) -> u32 {
     let mut text = format!("{name};");
-    let mut fields = |fields: &Fields| {
-        for field in fields {
-            if let Some(ident) = &field.ident {
-                text.push_str(&ident.to_string());
-            }
-            text.push(':');
-            text.push_str(&field.ty.to_token_stream().to_string());
-            text.push(',');
-        }
-        text.push(';');
-    };
-    match data {
-        Data::Struct(data) => fields(&data.fields),
+    serde_attributes(&mut text, &input.attrs);
+    match &input.data {
+        Data::Struct(data) => fields(&mut text, &data.fields),
         Data::Enum(data) => {
-            let mut all = String::new();
             for variant in &data.variants {
-                all.push_str(&variant.ident.to_string());
-                all.push('|');
-                fields(&variant.fields);
+                serde_attributes(&mut text, &variant.attrs);
+                text.push_str(&variant.ident.to_string());
+                text.push('|');
+                fields(&mut text, &variant.fields);
             }
-            text.push_str(&all);
         }
         Data::Union(_) => {}
     }
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+fn fields(text: &mut String, fields: &Fields) {
+    for field in fields {
+        serde_attributes(text, &field.attrs);
+        if let Some(ident) = &field.ident {
+            text.push_str(&ident.to_string());
+        }
+        text.push(':');
+        tokens(text, field.ty.to_token_stream());
+        text.push(',');
+    }
+    text.push(';');
+}
+
+fn serde_attributes(text: &mut String, attributes: &[Attribute]) {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+        tokens(text, attribute.meta.to_token_stream());
+        text.push('#');
+    }
+}
+
+/// Each token behind a space. The compiler's own printing of a stream may change from one version
+/// to the next, and two nodes of the same source would then refuse each other's messages.
+fn tokens(text: &mut String, stream: Tokens) {
+    for token in stream {
+        text.push(' ');
+        match token {
+            TokenTree::Group(group) => {
+                text.push(match group.delimiter() {
+                    Delimiter::Parenthesis => '(',
+                    Delimiter::Brace => '{',
+                    Delimiter::Bracket => '[',
+                    Delimiter::None => ' ',
+                });
+                tokens(text, group.stream());
+                text.push_str(" ;");
+            }
+            TokenTree::Ident(ident) => text.push_str(&ident.to_string()),
+            TokenTree::Punct(punct) => text.push(punct.as_char()),
+            TokenTree::Literal(literal) => text.push_str(&literal.to_string()),
+        }
+    }
 }

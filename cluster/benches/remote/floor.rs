@@ -4,18 +4,23 @@
 //! Each end has a task that writes, which encodes all that waits for it and writes that at once,
 //! and a task that reads, which decodes many frames a read from one buffer. The actor is a task
 //! that takes them out of a channel.
+//!
+//! The same with a plain ractor actor in place of channel and task says how much of the distance
+//! between umbel and the floor is that actor.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bincode::config::Configuration;
 use parking_lot::Mutex;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::server::TlsStream;
 
 use super::{Payload, Peer, Tally, tls};
 
@@ -91,52 +96,75 @@ impl Floor {
         let (told, answer) = oneshot::channel();
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.asked.lock().insert(id, told);
-        self.0.out.send(frame(id)).await.ok().expect("it lives");
+        self.0.out.send(frame(id)).await.expect("it lives");
         answer.await.expect("it answers")
     }
+}
+
+/// What takes the frames at the server.
+struct Taker {
+    out: mpsc::Sender<Frame>,
+    tally: Tally,
+    awaited: Option<(u64, u64)>,
+}
+
+impl Taker {
+    async fn take(&mut self, frame: Frame) {
+        match frame {
+            Frame::Tell(payload) => self.tally.count(&payload),
+            Frame::Ask(id, payload) => self.answer(id, payload).await,
+            Frame::Counted(id, tells) => self.awaited = Some((id, tells)),
+            Frame::Answer(..) => unreachable!("the client is not asked"),
+        }
+        if let Some((id, _)) = self.awaited.take_if(|(_, tells)| *tells <= self.tally.counted()) {
+            self.answer(id, Payload(Vec::new())).await;
+        }
+    }
+
+    async fn answer(&self, id: u64, payload: Payload) {
+        self.out.send(Frame::Answer(id, payload)).await.expect("it lives");
+    }
+}
+
+/// Listens for one client. Its stream is split; `serve` gets the half that reads.
+async fn listen<F>(
+    files: &Path,
+    tally: Tally,
+    serve: impl FnOnce(ReadHalf<TlsStream<TcpStream>>, Taker) -> F + Send + 'static,
+) -> String
+where
+    F: Future<Output = ()> + Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let address = listener.local_addr().expect("it listens").to_string();
+    let acceptor = tls::acceptor(files);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("someone comes");
+        stream.set_nodelay(true).expect("it is a socket");
+        let stream = acceptor.accept(stream).await.expect("they agree");
+        let (reading, writing) = tokio::io::split(stream);
+        let (out, to_write) = mpsc::channel(CAPACITY);
+        tokio::spawn(write(writing, to_write));
+        serve(reading, Taker { out, tally, awaited: None }).await;
+    });
+    address
 }
 
 impl Peer for Floor {
     const NAME: &'static str = "floor";
 
-    async fn serve(files: &Path, mut tally: Tally) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-        let address = listener.local_addr().expect("it listens").to_string();
-        let acceptor = tls::acceptor(files);
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.expect("someone comes");
-            stream.set_nodelay(true).expect("it is a socket");
-            let stream = acceptor.accept(stream).await.expect("they agree");
-            let (reading, writing) = tokio::io::split(stream);
-            let (out, to_write) = mpsc::channel(CAPACITY);
+    async fn serve(files: &Path, tally: Tally) -> String {
+        listen(files, tally, |reading, mut taker| async move {
             let (mailbox, mut messages) = mpsc::channel(CAPACITY);
-            tokio::spawn(write(writing, to_write));
             tokio::spawn(read(reading, move |frame| {
-                let sent = mailbox.clone();
-                async move { sent.send(frame).await.ok().expect("it lives") }
+                let mailbox = mailbox.clone();
+                async move { mailbox.send(frame).await.expect("it lives") }
             }));
-            let mut awaited: Option<(u64, u64)> = None;
             while let Some(frame) = messages.recv().await {
-                let answer = match frame {
-                    Frame::Tell(payload) => {
-                        tally.count(&payload);
-                        None
-                    }
-                    Frame::Ask(id, payload) => Some(Frame::Answer(id, payload)),
-                    Frame::Counted(id, tells) => {
-                        awaited = Some((id, tells));
-                        None
-                    }
-                    Frame::Answer(..) => unreachable!("the client is not asked"),
-                };
-                let counted = awaited.take_if(|(_, tells)| *tells <= tally.counted());
-                let counted = counted.map(|(id, _)| Frame::Answer(id, Payload(Vec::new())));
-                for answer in answer.into_iter().chain(counted) {
-                    out.send(answer).await.ok().expect("it lives");
-                }
+                taker.take(frame).await;
             }
-        });
-        address
+        })
+        .await
     }
 
     async fn connect(files: &Path, address: String) -> Self {
@@ -146,11 +174,8 @@ impl Peer for Floor {
             tls::connector(files).connect(tls::server_name(), stream).await.expect("they agree");
         let (reading, writing) = tokio::io::split(stream);
         let (out, to_write) = mpsc::channel(CAPACITY);
-        let floor = Self(Arc::new(Inner {
-            out,
-            asked: Mutex::default(),
-            next: AtomicU64::default(),
-        }));
+        let floor =
+            Self(Arc::new(Inner { out, asked: Mutex::default(), next: AtomicU64::default() }));
         tokio::spawn(write(writing, to_write));
         let client = floor.clone();
         tokio::spawn(read(reading, move |frame| {
@@ -165,7 +190,7 @@ impl Peer for Floor {
     }
 
     async fn tell(&self, payload: Payload) {
-        self.0.out.send(Frame::Tell(payload)).await.ok().expect("it lives");
+        self.0.out.send(Frame::Tell(payload)).await.expect("it lives");
     }
 
     async fn ask(&self, payload: Payload) -> Payload {
@@ -174,6 +199,71 @@ impl Peer for Floor {
 
     async fn counted(&self, tells: u64) {
         self.answer(|id| Frame::Counted(id, tells)).await;
+    }
+
+    async fn end(self) {}
+}
+
+impl ractor::Message for Frame {}
+
+struct RactorTaker;
+
+impl Actor for RactorTaker {
+    type Msg = Frame;
+    type State = Taker;
+    type Arguments = Taker;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Frame>,
+        taker: Taker,
+    ) -> Result<Taker, ActorProcessingErr> {
+        Ok(taker)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Frame>,
+        frame: Frame,
+        taker: &mut Taker,
+    ) -> Result<(), ActorProcessingErr> {
+        taker.take(frame).await;
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct FloorIntoRactor(Floor);
+
+impl Peer for FloorIntoRactor {
+    const NAME: &'static str = "floor_into_ractor";
+
+    async fn serve(files: &Path, tally: Tally) -> String {
+        listen(files, tally, |reading, taker| async move {
+            let (actor, _) = Actor::spawn(None, RactorTaker, taker).await.expect("it starts");
+            read(reading, |frame| {
+                actor.cast(frame).expect("it lives");
+                std::future::ready(())
+            })
+            .await;
+        })
+        .await
+    }
+
+    async fn connect(files: &Path, address: String) -> Self {
+        Self(Floor::connect(files, address).await)
+    }
+
+    async fn tell(&self, payload: Payload) {
+        self.0.tell(payload).await;
+    }
+
+    async fn ask(&self, payload: Payload) -> Payload {
+        self.0.ask(payload).await
+    }
+
+    async fn counted(&self, tells: u64) {
+        self.0.counted(tells).await;
     }
 
     async fn end(self) {}

@@ -102,6 +102,7 @@ pub(crate) struct RactorCluster {
 
 impl Peer for RactorCluster {
     const NAME: &'static str = "ractor_cluster";
+    const SLOWNESS: u64 = 4;
 
     async fn serve(files: &Path, tally: Tally) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");

@@ -51,8 +51,7 @@ struct State {
 
 impl State {
     fn tell_when_counted(&mut self) {
-        if let Some((_, reply)) =
-            self.awaited.take_if(|(tells, _)| *tells <= self.tally.counted())
+        if let Some((_, reply)) = self.awaited.take_if(|(tells, _)| *tells <= self.tally.counted())
         {
             reply.send(());
         }

@@ -234,7 +234,7 @@ mod tests {
         let asks = OwnAsks::default();
         let (early, late) = (Arc::new(Asker::default()), Arc::new(Asker::default()));
         asks.open(early.clone()).unwrap();
-        let why = Unanswered::Unreachable("b".into());
+        let why = Unanswered::LinkLost("b".into());
         asks.fail_all(&why);
         asks.open(late.clone()).unwrap();
         assert_eq!((early.0.lock().clone(), late.0.lock().clone()), (Some(why.clone()), Some(why)));

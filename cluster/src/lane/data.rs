@@ -1,6 +1,7 @@
 //! The lane that carries the messages of actors.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -17,11 +18,12 @@ use umbel_actors::{DeadLetter, DeadLetterReason};
 
 use super::asks::{ASKS_MAX, BadAsk, OwnAsks, PeersAsks};
 use super::frame::{self, ASKS_PER_MESSAGE_MAX, Asks, Frame, FrameError, LENGTH_BYTES};
-use super::outbox::Outbox;
+use super::outbox::{MESSAGE_COSTS_BYTES, Outbox};
 use crate::transport::ByteStream;
 
 /// The bytes of messages that a peer may have waiting in our mailboxes, over one lane. Four times
-/// what a 10 Gbit/s link carries in a round trip of 0.2 ms; with small messages some 30,000 of them.
+/// what a 10 Gbit/s link carries in a round trip of 0.2 ms; with small messages some 3,700 of them,
+/// as each costs [`MESSAGE_COSTS_BYTES`] beside its own.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
 
 /// The bytes of answers, refusals and credit that may wait for a peer that does not read. Beyond
@@ -30,6 +32,11 @@ const BACKLOG_BYTES_MAX: usize = 16 << 20;
 
 /// The read buffer between bursts. tokio-rustls hands out at most a TLS record (16 KiB) a read.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Messages that come in a run for one actor share a charge, up to so many bytes: the last of them
+/// carries it. In a mailbox they are taken in order, so nothing is released too early; and each
+/// charge costs both the lane's task and the actor the cache line that the account lies in.
+const CHARGED_BYTES: u32 = (WINDOW_BYTES / 64) as u32;
 
 /// How often a lane's task reads or writes before it lets others run.
 const TURNS_MAX: usize = 64;
@@ -100,15 +107,18 @@ pub(crate) struct DataLane {
     outbox: Outbox,
     own_asks: OwnAsks,
     peers_asks: PeersAsks,
-    inbound: Inbound,
+    inbound: Arc<Inbound>,
     frame_bytes_max: usize,
     limits: Limits,
 }
 
 /// The account of what the peer may send.
+///
+/// Not a part of the lane: every message in a mailbox counts as an owner of it, and the actors that
+/// let go of it would else take the lane's own cache lines away from the lane's task all the time.
 struct Inbound {
+    lane: Weak<DataLane>,
     window: u64,
-    received: AtomicU64,
     released: AtomicU64,
     granted: AtomicU64,
 }
@@ -135,19 +145,28 @@ const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
 
 impl DataLane {
     pub(crate) fn new(home: Arc<dyn Home>, peer: Arc<str>, frame_bytes_max: usize) -> Arc<Self> {
+        Self::with_backlog(home, peer, frame_bytes_max, BACKLOG_BYTES_MAX)
+    }
+
+    fn with_backlog(
+        home: Arc<dyn Home>,
+        peer: Arc<str>,
+        frame_bytes_max: usize,
+        backlog_bytes_max: usize,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             home,
             peer,
-            outbox: Outbox::new(BACKLOG_BYTES_MAX),
+            outbox: Outbox::new(backlog_bytes_max),
             own_asks: OwnAsks::default(),
             peers_asks: PeersAsks::default(),
-            inbound: Inbound {
+            inbound: Arc::new(Inbound {
+                lane: me.clone(),
                 window: WINDOW_BYTES,
-                received: AtomicU64::new(0),
                 released: AtomicU64::new(0),
                 granted: AtomicU64::new(WINDOW_BYTES),
-            },
+            }),
             frame_bytes_max,
             limits: Limits::default(),
         })
@@ -187,7 +206,10 @@ impl DataLane {
 
     fn roll_back(&self, asks: &[u64]) {
         for ask in asks {
-            drop(self.own_asks.close(*ask));
+            // The right to answer went from the reply to this question, and cannot go back.
+            if let Some(pending) = self.own_asks.close(*ask) {
+                pending.fail(Unanswered::Dropped);
+            }
         }
     }
 
@@ -269,9 +291,7 @@ impl DataLane {
 
     fn exempt(&self, write: impl FnOnce(&mut Vec<u8>)) {
         // A closed lane has failed all questions on the other side too.
-        if self.outbox.send_exempt(write).is_ok_and(|bytes| bytes > 2 * BACKLOG_BYTES_MAX) {
-            self.outbox.close();
-        }
+        let _ = self.outbox.send_exempt(write);
     }
 
     fn send_refusal(&self, correlation: u64, why: &Unanswered) {
@@ -291,7 +311,7 @@ impl DataLane {
         impl Drop for Guard {
             fn drop(&mut self) {
                 self.0.outbox.close();
-                self.0.own_asks.fail_all(&Unanswered::Unreachable(self.0.peer.to_string()));
+                self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
             }
         }
         let _guard = Guard(self.clone());
@@ -309,6 +329,8 @@ impl DataLane {
             flushed: true,
             yielded: false,
             last: None,
+            received: 0,
+            owed: 0,
         };
         std::future::poll_fn(|cx| task.poll(cx)).await
     }
@@ -323,21 +345,21 @@ fn encoded(why: &Unanswered) -> Vec<u8> {
     bytes
 }
 
-impl Credit for DataLane {
+impl Credit for Inbound {
     fn release(&self, bytes: u32) {
-        let inbound = &self.inbound;
         let released =
-            inbound.released.fetch_add(u64::from(bytes), Ordering::AcqRel) + u64::from(bytes);
-        let grant = released + inbound.window;
-        let granted = inbound.granted.load(Ordering::Acquire);
+            self.released.fetch_add(u64::from(bytes), Ordering::AcqRel) + u64::from(bytes);
+        let grant = released + self.window;
+        let granted = self.granted.load(Ordering::Acquire);
         // One grant for each quarter window: it costs a frame.
-        if grant >= granted + inbound.window / 4
-            && inbound
+        if grant >= granted + self.window / 4
+            && self
                 .granted
                 .compare_exchange(granted, grant, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
+            && let Some(lane) = self.lane.upgrade()
         {
-            self.exempt(|buffer| {
+            lane.exempt(|buffer| {
                 frame::credit(buffer, grant);
             });
         }
@@ -429,6 +451,10 @@ struct Task {
     yielded: bool,
     /// The last receiver: messages come in runs.
     last: Option<(u64, Arc<dyn Deliver>)>,
+    /// The bytes of messages that came since the lane opened.
+    received: u64,
+    /// Of these, what the run's next charge has to cover.
+    owed: u32,
 }
 
 impl Task {
@@ -474,20 +500,15 @@ impl Task {
         let mut taken = 0;
         let mut wanted = READ_BYTES;
         let result = wire::scope(&wire, || {
-            loop {
-                let rest = &input[taken..self.filled];
-                let length = frame::first_length(rest, self.lane.frame_bytes_max)
-                    .map_err(LaneEnd::Malformed)?;
-                let Some(length) = length else { return Ok(()) };
-                let whole = LENGTH_BYTES + length;
-                if rest.len() < whole {
-                    wanted = whole.max(READ_BYTES);
-                    return Ok(());
-                }
-                let frame = Frame::read(&rest[LENGTH_BYTES..whole]).map_err(LaneEnd::Malformed)?;
-                self.handle(frame, whole)?;
+            let mut next = self.first_frame(&input[..self.filled], &mut wanted)?;
+            while let Some((frame, whole)) = next {
                 taken += whole;
+                // A frame is handled when it is known what follows: see `CHARGED_BYTES`.
+                let following = self.first_frame(&input[taken..self.filled], &mut wanted);
+                self.handle(frame, whole, following.as_ref().ok().copied().flatten())?;
+                next = following?;
             }
+            Ok(())
         });
         self.input = input;
         self.input.copy_within(taken..self.filled, 0);
@@ -500,13 +521,43 @@ impl Task {
         result
     }
 
-    fn handle(&mut self, frame: Frame<'_>, bytes: usize) -> Result<(), LaneEnd> {
-        let lane = self.lane.clone();
+    /// The first frame in `bytes`, if it is all there, and its length; else says how long the
+    /// buffer has to be to hold it.
+    fn first_frame<'a>(
+        &self,
+        bytes: &'a [u8],
+        wanted: &mut usize,
+    ) -> Result<Option<(Frame<'a>, usize)>, LaneEnd> {
+        let length =
+            frame::first_length(bytes, self.lane.frame_bytes_max).map_err(LaneEnd::Malformed)?;
+        let Some(length) = length else { return Ok(None) };
+        let whole = LENGTH_BYTES + length;
+        let Some(frame) = bytes.get(LENGTH_BYTES..whole) else {
+            *wanted = whole.max(READ_BYTES);
+            return Ok(None);
+        };
+        Ok(Some((Frame::read(frame).map_err(LaneEnd::Malformed)?, whole)))
+    }
+
+    /// `following` is the frame behind this one, where it is there already.
+    fn handle(
+        &mut self,
+        frame: Frame<'_>,
+        bytes: usize,
+        following: Option<(Frame<'_>, usize)>,
+    ) -> Result<(), LaneEnd> {
+        // Not a clone of the `Arc`: that would be two atomic operations a frame.
+        let lane = &self.lane;
         match frame {
             Frame::Message { actor, schema, asks, payload } => {
-                self.charge(bytes)?;
-                let charge = Charge::new(lane.clone(), bytes as u32);
+                self.receive(bytes)?;
                 self.open_asks(asks)?;
+                self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
+                let goes_on = matches!(
+                    following,
+                    Some((Frame::Message { actor: next, .. }, _)) if next == actor
+                );
+                let charge = (!goes_on || self.owed >= CHARGED_BYTES).then(|| self.charge());
                 let delivered = self.deliver(actor, schema, payload, charge);
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
@@ -515,26 +566,33 @@ impl Task {
             Frame::Answer { correlation, asks, payload } => {
                 self.open_asks(asks)?;
                 match lane.own_asks.close(correlation) {
-                    Some(pending) => pending.answer(payload, lane.limits),
+                    Some(pending) => {
+                        let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
+                        if catch_unwind(answer).is_err() {
+                            pending.fail(panicked());
+                        }
+                    }
                     None => asks.for_each(|ask| lane.send_refusal(ask, &Unanswered::Dropped)),
                 }
             }
             Frame::Refusal { correlation, why } => {
                 if let Some(pending) = lane.own_asks.close(correlation) {
-                    pending.fail(refusal(why, &lane));
+                    pending.fail(refusal(why, lane));
                 }
             }
             Frame::Credit { granted } => lane.outbox.grant(granted),
             Frame::Cancel { correlation } => lane.peers_asks.cancel(correlation),
             Frame::Publication { topic, schema, payload } => {
-                self.charge(bytes)?;
+                self.receive(bytes)?;
+                self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 // Subscribers have queues of their own: nothing of it stays here.
-                let _charge = Charge::new(lane.clone(), bytes as u32);
+                drop(self.charge());
+                let lane = &self.lane;
                 let limits = lane.limits;
                 lane.home.publication(&Publication { topic, schema, payload, limits });
             }
             Frame::Undelivered { actor, why } => {
-                let why = DeadLetterReason::Refused(refusal(why, &lane));
+                let why = DeadLetterReason::Refused(refusal(why, lane));
                 let to = format!("{}/{actor}", lane.peer);
                 lane.home.dead_letter(DeadLetter::new(to, "?", 1, why));
             }
@@ -544,15 +602,19 @@ impl Task {
 
     /// Takes a message's bytes from the peer's credit. A peer may overdraw by a frame for each of
     /// its threads, which may all have seen the last byte of room at once.
-    fn charge(&self, bytes: usize) -> Result<(), LaneEnd> {
-        let inbound = &self.lane.inbound;
-        let received = inbound.received.load(Ordering::Relaxed);
+    fn receive(&mut self, bytes: usize) -> Result<(), LaneEnd> {
         let overdraft = 64 * self.lane.frame_bytes_max as u64;
-        if received > inbound.granted.load(Ordering::Acquire).saturating_add(overdraft) {
+        let granted = self.lane.inbound.granted.load(Ordering::Acquire);
+        if self.received > granted.saturating_add(overdraft) {
             return Err(LaneEnd::CreditExceeded);
         }
-        inbound.received.store(received + bytes as u64, Ordering::Relaxed);
+        self.received += bytes as u64 + MESSAGE_COSTS_BYTES;
         Ok(())
+    }
+
+    /// A charge of what is owed.
+    fn charge(&mut self) -> Charge {
+        Charge::new(self.lane.inbound.clone(), std::mem::take(&mut self.owed))
     }
 
     fn open_asks(&self, asks: Asks<'_>) -> Result<(), LaneEnd> {
@@ -567,7 +629,7 @@ impl Task {
         actor: u64,
         schema: u32,
         payload: &[u8],
-        charge: Charge,
+        charge: Option<Charge>,
     ) -> Result<(), Unanswered> {
         let receiver = match &self.last {
             Some((id, receiver)) if *id == actor => receiver,
@@ -579,10 +641,10 @@ impl Task {
         DELIVERING.set(true);
         // A `Deserialize` that panics is the user's, and what made it panic is the peer's: neither
         // may end the lane.
-        let delivered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let delivered = catch_unwind(AssertUnwindSafe(|| {
             receiver.deliver(payload, schema, self.lane.limits, charge)
         }))
-        .unwrap_or_else(|_| Err(Unanswered::Undecodable("decoding it panicked".to_owned())));
+        .unwrap_or_else(|_| Err(panicked()));
         DELIVERING.set(false);
         if delivered.is_err() {
             self.last = None;
@@ -609,6 +671,9 @@ impl Task {
     /// Whether something was written.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneEnd> {
         let lane = &self.lane;
+        if lane.outbox.has_overflowed() {
+            return Err(LaneEnd::Overfull);
+        }
         if self.output.is_empty() {
             // With several questions under way, those who answer or ask next are likely about to
             // run: one yield lets their frames go out together. With one, it would only add delay.
@@ -627,7 +692,14 @@ impl Task {
         while self.written < self.output.len() {
             let rest = &self.output[self.written..];
             match Pin::new(&mut self.stream).poll_write(cx, rest) {
-                Poll::Pending => return Ok(wrote),
+                Poll::Pending => {
+                    lane.outbox.is_blocked(cx.waker());
+                    return if lane.outbox.has_overflowed() {
+                        Err(LaneEnd::Overfull)
+                    } else {
+                        Ok(wrote)
+                    };
+                }
                 Poll::Ready(Err(why)) => return Err(LaneEnd::Broken(why)),
                 Poll::Ready(Ok(0)) => {
                     return Err(LaneEnd::Broken(std::io::ErrorKind::WriteZero.into()));
@@ -664,7 +736,15 @@ impl Task {
     }
 }
 
+fn panicked() -> Unanswered {
+    Unanswered::Undecodable("decoding it panicked".to_owned())
+}
+
 fn refusal(bytes: &[u8], lane: &DataLane) -> Unanswered {
     codec::decode(bytes, lane.limits)
         .unwrap_or_else(|why| Unanswered::Undecodable(format!("the refusal itself: {why}")))
 }
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

@@ -1,11 +1,6 @@
-//! Spans and counters.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Counters.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Reply, System};
 
 #[derive(Message)]
@@ -57,40 +52,6 @@ fn run() {
         }
         end.await;
     });
-}
-
-/// Counts the spans of messages, and enables nothing else.
-struct Spans {
-    entered: Arc<AtomicU64>,
-    next: AtomicU64,
-}
-
-impl Subscriber for Spans {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "umbel::message"
-    }
-
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        assert_eq!(span.metadata().name(), "handle");
-        let fields: Vec<_> = span.metadata().fields().iter().map(|field| field.name()).collect();
-        assert_eq!(fields, ["actor", "message"]);
-        self.entered.fetch_add(1, Ordering::Relaxed);
-        Id::from_u64(self.next.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, _: &Event<'_>) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-#[test]
-fn each_message_has_one_span_where_spans_are_wanted() {
-    let entered = Arc::new(AtomicU64::new(0));
-    let spans = Spans { entered: entered.clone(), next: AtomicU64::new(0) };
-    tracing::subscriber::with_default(spans, run);
-    assert_eq!(entered.load(Ordering::Relaxed), 12);
 }
 
 #[test]

@@ -1,0 +1,593 @@
+//! A lane against a peer that is written by hand: it sends what it likes, and reads if it likes.
+
+use std::any::Any;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use umbel_actors::{Exit, Reply, Watch};
+
+use super::*;
+
+const SCHEMA: u32 = 7;
+/// The number of the one actor here.
+const KEEPER: u64 = 1;
+const NOBODY: u64 = 2;
+/// Time is paused: it passes when all there is to do is done.
+const A_WHILE: Duration = Duration::from_secs(3600);
+
+/// A node with one actor.
+struct Yard {
+    keeper: Arc<Keeper>,
+    letters: Mutex<Vec<DeadLetter>>,
+}
+
+impl Home for Yard {
+    fn export(&self, actor: Arc<dyn Deliver>) -> ActorPath {
+        ActorPath { node: "yard".into(), incarnation: 1, actor: actor.id() }
+    }
+
+    fn import(&self, _: &ActorPath) -> Result<Imported, WireError> {
+        Ok(Imported::Gone)
+    }
+
+    fn actor(&self, id: u64) -> Option<Arc<dyn Deliver>> {
+        (id == KEEPER).then(|| self.keeper.clone() as _)
+    }
+
+    fn publication(&self, _: &Publication<'_>) {}
+
+    fn dead_letter(&self, letter: DeadLetter) {
+        self.letters.lock().push(letter);
+    }
+}
+
+/// What a message to the keeper is: some bytes, and questions.
+#[derive(Deserialize)]
+struct Note(Vec<u8>, Vec<Reply<Vec<u8>>>);
+
+/// Keeps what it is sent, and with it the charges, as a mailbox does.
+#[derive(Default)]
+struct Keeper(Mutex<Vec<Kept>>);
+
+struct Kept {
+    note: Note,
+    charge: Option<Charge>,
+}
+
+impl Keeper {
+    fn bytes(&self) -> usize {
+        self.0.lock().iter().map(|kept| kept.note.0.len()).sum()
+    }
+
+    /// The questions that it was sent, in their order.
+    fn replies(&self) -> Vec<Reply<Vec<u8>>> {
+        self.0.lock().iter_mut().flat_map(|kept| kept.note.1.drain(..)).collect()
+    }
+}
+
+impl Deliver for Keeper {
+    fn id(&self) -> u64 {
+        KEEPER
+    }
+
+    fn schema(&self) -> (&'static str, u32) {
+        ("Note", SCHEMA)
+    }
+
+    fn deliver(
+        &self,
+        bytes: &[u8],
+        _: u32,
+        limits: Limits,
+        charge: Option<Charge>,
+    ) -> Result<(), Unanswered> {
+        let note =
+            codec::decode(bytes, limits).map_err(|why| Unanswered::Undecodable(why.to_string()))?;
+        self.0.lock().push(Kept { note, charge });
+        Ok(())
+    }
+
+    fn watch(&self) -> Watch {
+        Watch::new(oneshot::channel().1, Exit::Killed)
+    }
+
+    fn on_gone(&self, _: Box<dyn FnOnce() + Send>) {}
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// A question of ours.
+#[derive(Default)]
+struct Asked {
+    outcome: Mutex<Option<Result<Vec<u8>, Unanswered>>>,
+    cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Asked {
+    fn give_up(&self) {
+        let cancel = self.cancel.lock().take();
+        cancel.expect("it was sent")();
+    }
+}
+
+impl Pending for Asked {
+    fn answer(&self, bytes: &[u8], _: Limits) {
+        *self.outcome.lock() = Some(Ok(bytes.to_vec()));
+    }
+
+    fn fail(&self, why: Unanswered) {
+        *self.outcome.lock() = Some(Err(why));
+    }
+
+    fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
+        *self.cancel.lock() = Some(cancel);
+    }
+}
+
+/// The lane, and the hand-written peer at its other end.
+struct Bench {
+    lane: Arc<DataLane>,
+    yard: Arc<Yard>,
+    end: JoinHandle<LaneEnd>,
+    reading: ReadHalf<DuplexStream>,
+    writing: WriteHalf<DuplexStream>,
+}
+
+/// A lane whose stream holds `pipe_bytes` each way, and whose own bounds are as given.
+fn open(pipe_bytes: usize, frame_bytes_max: usize, backlog_bytes_max: usize) -> Bench {
+    let yard = Arc::new(Yard { keeper: Arc::default(), letters: Mutex::default() });
+    let lane = DataLane::with_backlog(yard.clone(), "b".into(), frame_bytes_max, backlog_bytes_max);
+    let (ours, theirs) = tokio::io::duplex(pipe_bytes);
+    let end = tokio::spawn(lane.clone().run(Box::new(ours)));
+    let (reading, writing) = tokio::io::split(theirs);
+    Bench { lane, yard, end, reading, writing }
+}
+
+fn usual() -> Bench {
+    open(1 << 20, frame::FRAME_BYTES_MAX, BACKLOG_BYTES_MAX)
+}
+
+impl Bench {
+    /// Sends, and lets the lane do all that it has to do about it.
+    async fn send(&mut self, bytes: &[u8]) {
+        self.writing.write_all(bytes).await.expect("the lane reads");
+        tokio::time::sleep(A_WHILE).await;
+    }
+
+    /// The body of the next frame; `None` where none comes.
+    async fn frame(&mut self) -> Option<Vec<u8>> {
+        let reading = async {
+            let length = self.reading.read_u32_le().await.expect("the lane is open");
+            let mut body = vec![0; length as usize];
+            self.reading.read_exact(&mut body).await.expect("the lane is open");
+            body
+        };
+        timeout(A_WHILE, reading).await.ok()
+    }
+
+    /// The next frame that is not credit.
+    async fn reply(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let body = self.frame().await?;
+            if !matches!(Frame::read(&body), Ok(Frame::Credit { .. })) {
+                return Some(body);
+            }
+        }
+    }
+
+    async fn end(self) -> LaneEnd {
+        timeout(A_WHILE, self.end).await.expect("the lane ends").expect("the lane does not panic")
+    }
+
+    /// Asks the peer something.
+    fn ask(&self) -> Result<Arc<Asked>, RouteError> {
+        let asked = Arc::new(Asked::default());
+        let wire: Arc<dyn Wire> = self.lane.clone();
+        let mut encode: Encode<'_> = &mut |buffer, _| {
+            let id = wire.expect_answer(asked.clone()).expect("there is room");
+            buffer.extend_from_slice(&id.to_le_bytes());
+            Ok(())
+        };
+        self.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode)?;
+        Ok(asked)
+    }
+
+    /// Tells the peer so many bytes.
+    fn tell(&self, bytes: usize) -> Result<(), RouteError> {
+        let wire: Arc<dyn Wire> = self.lane.clone();
+        let mut encode: Encode<'_> = &mut |buffer, _| {
+            buffer.resize(buffer.len() + bytes, 0);
+            Ok(())
+        };
+        self.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode)
+    }
+}
+
+/// A message with so many bytes to `actor`, asking these.
+fn message(actor: u64, bytes: usize, asks: &[u64]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    codec::encode(&(vec![0_u8; bytes], asks), &mut payload, 1 << 24).unwrap();
+    let mut frame = Vec::new();
+    frame::message(&mut frame, actor, SCHEMA, asks, &payload);
+    frame
+}
+
+/// Anything, as one frame.
+fn raw(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_le_bytes()[..], body].concat()
+}
+
+fn credit(granted: u64) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame::credit(&mut frame, granted);
+    frame
+}
+
+fn refusal_of(body: &[u8]) -> (u64, Unanswered) {
+    match Frame::read(body) {
+        Ok(Frame::Refusal { correlation, why }) => {
+            (correlation, codec::decode(why, Limits::default()).unwrap())
+        }
+        other => panic!("no refusal: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_hostile_frame_ends_the_lane_and_says_why() {
+    let out_of_bounds = ASKS_MAX as u64;
+    let mut asking_answer = Vec::new();
+    frame::answer(&mut asking_answer, 3, &[out_of_bounds], b"");
+    let malformed = |why| format!("{:?}", LaneEnd::Malformed(why));
+    let cases: Vec<(Vec<u8>, String)> = vec![
+        (
+            u32::MAX.to_le_bytes().to_vec(),
+            malformed(FrameError::TooLarge {
+                bytes: u32::MAX as usize,
+                bytes_max: frame::FRAME_BYTES_MAX,
+            }),
+        ),
+        (raw(&[]), malformed(FrameError::Truncated)),
+        (raw(&[0]), malformed(FrameError::UnknownKind(0))),
+        (raw(&[99, 1, 2, 3]), malformed(FrameError::UnknownKind(99))),
+        (raw(&[1, 4, 1, 0, 0, 0, 0]), malformed(FrameError::UnknownFlags(4))),
+        // A message that ends within its fingerprint, and one that asks more than it holds.
+        (raw(&[1, 0, 1, 0, 0]), malformed(FrameError::Truncated)),
+        (raw(&[1, 1, 1, 0, 0, 0, 0, 255, 1, 2]), malformed(FrameError::Truncated)),
+        (raw(&[4, 1, 2, 3]), malformed(FrameError::Truncated)),
+        (raw(&[&[5][..], &[0xff; 10]].concat()), malformed(FrameError::Number)),
+        (raw(&[1, 2, 1, 0, 0, 0, 0, 2, 0x80, 0]), malformed(FrameError::UnknownField(0x80))),
+        (raw(&[6, 0, 2, 0xff, 0xff, 0, 0, 0, 0]), malformed(FrameError::Topic)),
+        // A topic whose length lies.
+        (raw(&[6, 0, 0xff, 0xff, 0x7f, b'a', 0, 0, 0, 0]), malformed(FrameError::Truncated)),
+        (
+            message(KEEPER, 0, &[out_of_bounds]),
+            format!("{:?}", LaneEnd::BadCorrelation(out_of_bounds)),
+        ),
+        (asking_answer, format!("{:?}", LaneEnd::BadCorrelation(out_of_bounds))),
+        (message(KEEPER, 0, &[5, 5]), format!("{:?}", LaneEnd::BadCorrelation(5))),
+    ];
+    for (bytes, why) in cases {
+        let mut bench = usual();
+        bench.send(&bytes).await;
+        let lane = bench.lane.clone();
+        assert_eq!(format!("{:?}", bench.end().await), why, "{bytes:?}");
+        assert!(lane.outbox.is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_correlation_id_that_still_waits_cannot_be_used_again() {
+    let mut bench = usual();
+    bench.send(&message(KEEPER, 0, &[5])).await;
+    bench.send(&message(KEEPER, 0, &[5])).await;
+    assert!(matches!(bench.end().await, LaneEnd::BadCorrelation(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_good_before_a_hostile_frame_is_still_delivered() {
+    let mut bench = usual();
+    let bytes = [message(KEEPER, 10, &[]), message(KEEPER, 20, &[]), raw(&[99])].concat();
+    bench.send(&bytes).await;
+    assert_eq!(bench.yard.keeper.bytes(), 30);
+    assert!(matches!(bench.end().await, LaneEnd::Malformed(FrameError::UnknownKind(99))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_that_lies_within_the_limit_reserves_that_much_and_no_more() {
+    let mut bench = usual();
+    bench.send(&(frame::FRAME_BYTES_MAX as u32).to_le_bytes()).await;
+    bench.send(&[1; 1000]).await;
+    drop(bench.writing);
+    drop(bench.reading);
+    let end = timeout(A_WHILE, bench.end).await.unwrap().unwrap();
+    assert!(matches!(end, LaneEnd::ClosedByPeer), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_cannot_be_decoded_is_refused_and_the_lane_goes_on() {
+    let good = message(KEEPER, 4, &[1]);
+    let trailing = raw(&[&good[4..], &[0]].concat());
+    let truncated = raw(&good[4..good.len() - 1]);
+    for bad in [trailing, truncated] {
+        let mut bench = usual();
+        bench.send(&bad).await;
+        let (correlation, why) = refusal_of(&bench.reply().await.unwrap());
+        assert!(matches!(why, Unanswered::Undecodable(_)), "{why:?}");
+        assert_eq!((correlation, bench.lane.asks_in_flight()), (1, 0));
+        assert_eq!(bench.yard.letters.lock().len(), 1);
+        // The slot is free again, and so is the credit.
+        bench.send(&good).await;
+        assert_eq!((bench.yard.keeper.bytes(), bench.lane.asks_in_flight()), (4, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_to_nobody_comes_back_as_such() {
+    let mut bench = usual();
+    bench.send(&message(NOBODY, 4, &[])).await;
+    let body = bench.reply().await.unwrap();
+    let Ok(Frame::Undelivered { actor: NOBODY, why }) = Frame::read(&body) else { panic!() };
+    assert_eq!(codec::decode(why, Limits::default()), Ok(Unanswered::NoSuchActor));
+    bench.send(&message(NOBODY, 4, &[1, 2])).await;
+    for ask in [1, 2] {
+        let refused = refusal_of(&bench.reply().await.unwrap());
+        assert_eq!(refused, (ask, Unanswered::NoSuchActor));
+    }
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_to_nobody_change_nothing() {
+    let mut bench = usual();
+    let mut bytes = Vec::new();
+    for id in [0, 5, 1 << 32 | 5, ASKS_MAX as u64, u64::MAX] {
+        frame::answer(&mut bytes, id, &[], b"answer");
+        frame::refusal(&mut bytes, id, b"no reason at all");
+        frame::cancel(&mut bytes, id);
+    }
+    // Whoever asks in an answer to nobody is told that nobody has it.
+    frame::answer(&mut bytes, 0, &[4], b"answer");
+    bench.send(&bytes).await;
+    assert_eq!(refusal_of(&bench.reply().await.unwrap()), (4, Unanswered::Dropped));
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    bench.send(&message(KEEPER, 4, &[])).await;
+    assert_eq!(bench.yard.keeper.bytes(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_beyond_its_credit_loses_the_lane() {
+    const FRAME: usize = 4096;
+    let mut bench = open(1 << 20, FRAME, BACKLOG_BYTES_MAX);
+    let message = message(KEEPER, FRAME - 100, &[]);
+    while bench.writing.write_all(&message).await.is_ok() {}
+    let kept = bench.yard.keeper.bytes();
+    assert!(kept >= WINDOW_BYTES as usize / 2, "{kept}");
+    assert!(kept <= WINDOW_BYTES as usize + 65 * FRAME, "{kept}");
+    assert!(matches!(bench.end().await, LaneEnd::CreditExceeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_credit_a_sender_waits_and_its_buffer_does_not_grow() {
+    let mut bench = usual();
+    assert!(matches!(bench.tell(100), Err(RouteError::Full)), "nothing was granted yet");
+    bench.send(&credit(10_000)).await;
+    bench.lane.wait_for_room().await;
+    let mut sent = 0;
+    while bench.tell(100).is_ok() {
+        sent += 1;
+        assert!(sent < 200, "the credit has no bound");
+    }
+    assert!(matches!(bench.tell(100), Err(RouteError::Full)));
+    // One wake-up may be left of the grant that nobody waited for.
+    let _ = timeout(A_WHILE, bench.lane.wait_for_room()).await;
+    assert!(timeout(A_WHILE, bench.lane.wait_for_room()).await.is_err(), "there is no room");
+    // Grants are totals: an old one again gives nothing.
+    bench.send(&credit(10_000)).await;
+    assert!(matches!(bench.tell(100), Err(RouteError::Full)));
+    bench.send(&credit(u64::MAX)).await;
+    timeout(A_WHILE, bench.lane.wait_for_room()).await.unwrap();
+    assert!(bench.tell(100).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_comes_back_when_messages_are_taken_and_not_before() {
+    let mut bench = usual();
+    let opening = bench.frame().await.unwrap();
+    assert_eq!(Frame::read(&opening), Ok(Frame::Credit { granted: WINDOW_BYTES }));
+    let one = message(KEEPER, 100, &[]);
+    let many = one.repeat(WINDOW_BYTES as usize / 2 / one.len());
+    bench.send(&many).await;
+    assert_eq!(bench.frame().await, None, "credit came for what lies in a mailbox");
+    // Some of them share a charge: none is lost, and none counts twice.
+    bench.yard.keeper.0.lock().clear();
+    let body = bench.frame().await.unwrap();
+    let Ok(Frame::Credit { granted }) = Frame::read(&body) else { panic!("{body:?}") };
+    let inbound = bench.lane.inbound.clone();
+    let released = inbound.released.load(Ordering::Relaxed);
+    assert!(granted > WINDOW_BYTES && granted <= WINDOW_BYTES + released);
+    assert!(released >= many.len() as u64);
+    bench.send(&many).await;
+    bench.yard.keeper.0.lock().clear();
+    assert_eq!(inbound.released.load(Ordering::Relaxed), 2 * released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_message_of_a_run_carries_what_the_run_owes() {
+    let mut bench = usual();
+    let small = message(KEEPER, 1, &[]);
+    bench.send(&[small.repeat(10), message(NOBODY, 1, &[]), small.repeat(3)].concat()).await;
+    let charged: Vec<_> =
+        bench.yard.keeper.0.lock().iter().map(|kept| kept.charge.is_some()).collect();
+    let mut expected = vec![false; 13];
+    (expected[9], expected[12]) = (true, true);
+    assert_eq!(charged, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_bounds_its_answers() {
+    const BACKLOG: usize = 1 << 20;
+    const ANSWER: usize = 100_000;
+    let mut bench = open(4096, frame::FRAME_BYTES_MAX, BACKLOG);
+    for ask in 0..40 {
+        bench.send(&message(KEEPER, 0, &[ask])).await;
+    }
+    for reply in bench.yard.keeper.replies() {
+        reply.send(vec![1; ANSWER]);
+        assert!(bench.lane.outbox.bytes() <= BACKLOG + 2 * ANSWER);
+    }
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    let (mut answered, mut refused) = (0, 0);
+    while let Some(body) = bench.reply().await {
+        if matches!(Frame::read(&body), Ok(Frame::Answer { .. })) {
+            answered += 1;
+        } else {
+            assert_eq!(refusal_of(&body).1, Unanswered::Overloaded);
+            refused += 1;
+        }
+    }
+    assert_eq!(answered + refused, 40);
+    assert!(answered >= BACKLOG / ANSWER && refused > 20, "{answered} {refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_for_more_than_it_reads_loses_the_lane() {
+    const BACKLOG: usize = 10_000;
+    let mut bench = open(4096, frame::FRAME_BYTES_MAX, BACKLOG);
+    // Each of them is told to be undeliverable, and its credit comes back at once.
+    let to_nobody = message(NOBODY, 1, &[]);
+    while bench.writing.write_all(&to_nobody).await.is_ok() {
+        assert!(bench.lane.outbox.bytes() <= 2 * BACKLOG + 4096);
+    }
+    assert!(matches!(bench.end().await, LaneEnd::Overfull));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_overflows_while_nothing_can_be_written_ends_all_the_same() {
+    const BACKLOG: usize = 10_000;
+    let mut bench = open(64, frame::FRAME_BYTES_MAX, BACKLOG);
+    bench.send(&message(KEEPER, 0, &[1, 2])).await;
+    let replies = bench.yard.keeper.replies();
+    // The first is more than the stream holds; the second is within the bound when it is sent, and
+    // far beyond it when it is encoded.
+    for (reply, bytes) in replies.into_iter().zip([1000, 3 * BACKLOG]) {
+        reply.send(vec![0; bytes]);
+        tokio::time::sleep(A_WHILE).await;
+    }
+    assert!(matches!(bench.end().await, LaneEnd::Overfull));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lane_fails_all_that_was_asked_at_once() {
+    for by_the_peer in [true, false] {
+        let mut bench = usual();
+        bench.send(&credit(u64::MAX)).await;
+        let asked: Vec<_> = (0..10).map(|_| bench.ask().unwrap()).collect();
+        assert_eq!(bench.lane.asks_in_flight(), 10);
+        let lane = bench.lane.clone();
+        if by_the_peer {
+            drop((bench.reading, bench.writing));
+            assert!(matches!(bench.end.await.unwrap(), LaneEnd::ClosedByPeer));
+        } else {
+            bench.end.abort();
+            assert!(bench.end.await.unwrap_err().is_cancelled());
+        }
+        for asked in asked {
+            let failed = asked.outcome.lock().clone();
+            assert_eq!(failed, Some(Err(Unanswered::LinkLost("b".into()))));
+        }
+        assert_eq!(lane.asks_in_flight(), 0);
+        lane.wait_for_room().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_lane_writes_what_waits_and_takes_no_more() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    bench.tell(10).unwrap();
+    bench.lane.close();
+    assert!(matches!(bench.tell(10), Err(RouteError::Unreachable(_))));
+    let told = bench.reply().await.unwrap();
+    assert!(matches!(Frame::read(&told), Ok(Frame::Message { actor: KEEPER, .. })));
+    assert!(matches!(bench.end().await, LaneEnd::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_finds_its_question_once() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let asked = bench.ask().unwrap();
+    let body = bench.reply().await.unwrap();
+    let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
+    let id = asks.last().unwrap();
+    let mut bytes = Vec::new();
+    frame::answer(&mut bytes, id, &[], b"first");
+    frame::answer(&mut bytes, id, &[], b"second");
+    bench.send(&bytes).await;
+    assert_eq!(*asked.outcome.lock(), Some(Ok(b"first".to_vec())));
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_was_given_up_frees_its_slot_here_and_tells_the_peer() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let asked = bench.ask().unwrap();
+    let body = bench.reply().await.unwrap();
+    let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
+    let id = asks.last().unwrap();
+    asked.give_up();
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    let body = bench.reply().await.unwrap();
+    assert_eq!(Frame::read(&body), Ok(Frame::Cancel { correlation: id }));
+    // Its answer comes late, while the slot is in use again.
+    let next = bench.ask().unwrap();
+    let mut late = Vec::new();
+    frame::answer(&mut late, id, &[], b"late");
+    bench.send(&late).await;
+    assert_eq!((asked.outcome.lock().clone(), next.outcome.lock().clone()), (None, None));
+    assert_eq!(bench.lane.asks_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_the_peer_gave_up_is_known_as_such_and_its_slot_is_free() {
+    let mut bench = usual();
+    bench.send(&message(KEEPER, 0, &[9])).await;
+    let first = bench.yard.keeper.replies().pop().unwrap();
+    assert!(!first.is_cancelled());
+    let mut cancel = Vec::new();
+    frame::cancel(&mut cancel, 9);
+    bench.send(&cancel).await;
+    assert!(first.is_cancelled());
+    // The peer uses the slot again while the first question is still at work.
+    let again = 1 << 32 | 9;
+    bench.send(&message(KEEPER, 0, &[again])).await;
+    let second = bench.yard.keeper.replies().pop().unwrap();
+    first.send(b"nobody waits".to_vec());
+    assert_eq!(bench.reply().await, None);
+    second.send(b"yes".to_vec());
+    let body = bench.reply().await.unwrap();
+    assert!(
+        matches!(Frame::read(&body), Ok(Frame::Answer { correlation, .. }) if correlation == again)
+    );
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_frame_passes_and_the_buffer_shrinks_again() {
+    let mut bench = open(1 << 16, frame::FRAME_BYTES_MAX, BACKLOG_BYTES_MAX);
+    let large = message(KEEPER, frame::FRAME_BYTES_MAX - 100, &[]);
+    for _ in 0..3 {
+        bench.send(&large).await;
+        bench.yard.keeper.0.lock().clear();
+        bench.send(&message(KEEPER, 1, &[])).await;
+    }
+    assert_eq!(bench.yard.keeper.bytes(), 1);
+}
