@@ -1,0 +1,239 @@
+//! What a node's configuration says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use umbel_actors::{Clock, WallClock};
+use umbel_cluster::{Credentials, Node, NodeBuilder, NodeConfig};
+
+use crate::certs;
+use crate::failure::Failure;
+use crate::node::span::Span;
+
+/// The prefix of the variables that override the file.
+const PREFIX: &str = "UMBEL_";
+
+/// Variables with the prefix that are not for the configuration.
+const OTHER_VARIABLES: [&str; 1] = ["state_dir"];
+
+const SEE: &str = "see `umbel node --example-config`";
+
+/// A node's configuration, as the file and the environment tell it.
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    dev: Option<bool>,
+    name: Option<String>,
+    certs: Option<Certs>,
+    listen: Option<String>,
+    advertise: Option<String>,
+    #[serde(default)]
+    join: Vec<String>,
+    pub(crate) log: Option<String>,
+    #[serde(default)]
+    pub(crate) bounds: Bounds,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Certs {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    authorities: Option<PathBuf>,
+    revoked: Option<PathBuf>,
+}
+
+/// Those of the node's bounds that can be set.
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bounds {
+    silence_max: Option<Span>,
+    ping_interval: Option<Span>,
+    handshake_deadline: Option<Span>,
+    handshakes_max: Option<usize>,
+    frame_bytes_max: Option<usize>,
+    peers_max: Option<usize>,
+    pub(crate) leave_deadline: Option<Span>,
+}
+
+impl Config {
+    /// Reads the file, and lets the environment override it.
+    pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
+        let shown = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(|why| {
+            Failure::new(
+                format!("could not read the configuration {shown}: {why}"),
+                format!("check the path; for a file to begin with, {SEE}"),
+            )
+        })?;
+        // By itself first: only so is it known where in the file something is wrong.
+        if let Err(why) = toml::from_str::<Self>(&text) {
+            let message = why.message().trim().replace('\n', ", ");
+            let Some(span) = why.span() else {
+                return Err(Failure::new(format!("{shown}: {message}"), SEE));
+            };
+            let place = place(&text, span.start);
+            let failure = Failure::new(format!("{shown}, {place}: {message}"), SEE);
+            return Err(failure.at(&shown, &text, span));
+        }
+        let environment = Env::prefixed(PREFIX).ignore(&OTHER_VARIABLES).split("__");
+        Figment::from(Toml::string(&text)).merge(environment).extract().map_err(in_environment)
+    }
+
+    /// The node that it describes. Paths are relative to the directory of `file`.
+    pub(crate) fn builder(&self, file: &Path) -> Result<NodeBuilder, Failure> {
+        let beside = file.parent().unwrap_or(Path::new(""));
+        let mut builder = match (self.dev.unwrap_or_default(), &self.certs, &self.name) {
+            (true, Some(_), _) => {
+                let message = "`dev` and `certs` are both set";
+                return Err(Failure::new(message, "take out one: a node has one identity"));
+            }
+            (true, None, None) => {
+                let message = "`dev` is set, but `name` is not";
+                return Err(Failure::new(message, "give the node a name, as in name = \"a\""));
+            }
+            (true, None, Some(name)) => Node::dev(name),
+            (false, _, Some(_)) => {
+                let message = "`name` is set, but `dev` is not";
+                let advice = "take it out: a node's name stands in its certificate";
+                return Err(Failure::new(message, advice));
+            }
+            (false, None, None) => {
+                let message = "neither `certs` nor `dev` is set";
+                let advice = "name the node's certificates, which `umbel certs` makes, or set dev = true \
+                              and a name";
+                return Err(Failure::new(message, advice));
+            }
+            (false, Some(certs), None) => Node::builder().credentials(certs.load(beside)?),
+        };
+        if let Some(listen) = &self.listen {
+            builder = builder.listen(listen);
+        } else if self.join.is_empty() && !self.dev.unwrap_or_default() {
+            let message = "neither `listen` nor `join` is set: the node could meet nobody";
+            return Err(Failure::new(message, "set listen = \"0.0.0.0:7401\", say"));
+        }
+        for seed in &self.join {
+            dialled("join", seed)?;
+        }
+        if let Some(advertise) = &self.advertise {
+            dialled("advertise", advertise)?;
+            builder = builder.advertise(advertise);
+        }
+        Ok(builder.join(self.join.clone()).config(self.bounds.node_config()))
+    }
+
+    /// What is logged.
+    pub(crate) fn log(&self) -> Result<&str, Failure> {
+        let log = self.log.as_deref().unwrap_or("warn");
+        EnvFilter::try_new(log).map_err(|why| {
+            let advice = "write error, warn, info, debug or trace";
+            Failure::new(format!("`log` is {log:?}: {why}"), advice)
+        })?;
+        Ok(log)
+    }
+}
+
+/// Refuses what nobody could ever dial.
+fn dialled(key: &str, address: &str) -> Result<(), Failure> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    if port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Ok(());
+    }
+    let advice = "write host:port, as in \"node-2.example.org:7401\"";
+    Err(Failure::new(format!("`{key}` has {address:?}, which is no address"), advice))
+}
+
+impl Certs {
+    fn load(&self, beside: &Path) -> Result<Credentials, Failure> {
+        let path = |path: &Option<PathBuf>, key: &str| match path {
+            Some(path) => Ok(beside.join(path)),
+            None => Err(Failure::new(format!("`certs.{key}` is not set"), SEE)),
+        };
+        let certificate = path(&self.certificate, "certificate")?;
+        let (key, authorities) = (path(&self.key, "key")?, path(&self.authorities, "authorities")?);
+        let mut credentials = Credentials::load(&certificate, key, authorities)?;
+        if let Some(revoked) = &self.revoked {
+            credentials = credentials.with_revocation_lists(beside.join(revoked))?;
+        }
+        let (validity, now) = (credentials.validity(), WallClock.now().as_secs());
+        if !(validity.not_before.as_secs()..=validity.not_after.as_secs()).contains(&now) {
+            let (from, until) = (validity.not_before.as_secs(), validity.not_after.as_secs());
+            let (from, until) = (certs::date(from), certs::date(until));
+            return Err(Failure::new(
+                format!(
+                    "the certificate {} is valid from {from} until {until}, which is not now",
+                    certificate.display()
+                ),
+                "issue a new one with `umbel certs issue`, or set the clock",
+            ));
+        }
+        Ok(credentials)
+    }
+}
+
+impl Bounds {
+    fn node_config(&self) -> NodeConfig {
+        let mut config = NodeConfig::default();
+        let set = |bound: &mut std::time::Duration, span: Option<Span>| {
+            if let Some(Span(span)) = span {
+                *bound = span;
+            }
+        };
+        set(&mut config.peers.silence_max, self.silence_max);
+        set(&mut config.peers.ping_interval, self.ping_interval);
+        set(&mut config.handshake_deadline, self.handshake_deadline);
+        config.handshakes_max = self.handshakes_max.unwrap_or(config.handshakes_max);
+        config.frame_bytes_max = self.frame_bytes_max.unwrap_or(config.frame_bytes_max);
+        config.peers.peers_max = self.peers_max.unwrap_or(config.peers.peers_max);
+        config
+    }
+}
+
+/// The line at `offset`, and the key that is set there.
+fn place(text: &str, offset: usize) -> String {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    match line.split_once('=') {
+        Some((key, _)) => format!("line {number}, `{}`", key.trim()),
+        None => format!("line {number}"),
+    }
+}
+
+/// The file alone was right: it is a variable.
+fn in_environment(why: figment::Error) -> Failure {
+    let variable = |path: &[String]| format!("{PREFIX}{}", path.join("__").to_uppercase());
+    let message = match &why.kind {
+        Kind::UnknownField(field, known) => {
+            let mut path = why.path.clone();
+            if path.last() != Some(field) {
+                path.push(field.clone());
+            }
+            format!("{}: there is no such key; there are {}", variable(&path), known.join(", "))
+        }
+        kind => format!("{}: {kind}", variable(&why.path)),
+    };
+    Failure::new(message, "set or unset that variable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_can_be_read_and_shows_the_defaults() {
+        let example: Config = toml::from_str(crate::node::EXAMPLE).unwrap();
+        assert_eq!(example.join.len(), 2);
+        let (shown, default) = (example.bounds.node_config(), NodeConfig::default());
+        assert_eq!(shown.peers, default.peers);
+        assert_eq!(shown.frame_bytes_max, default.frame_bytes_max);
+        assert_eq!(shown.handshake_deadline, default.handshake_deadline);
+        assert_eq!(shown.handshakes_max, default.handshakes_max);
+        assert_eq!(example.log.as_deref(), Config::default().log().ok());
+    }
+}
