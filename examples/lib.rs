@@ -1,1 +1,14 @@
-//! Examples.
+//! Small programs that run, one a layer. Each begins with the command that runs it.
+//!
+//! | program | shows |
+//! |---|---|
+//! | `hello.rs` | an actor, and a question to it |
+//! | `supervised.rs` | a tree that survives crashes, with back-off; addresses that outlive them |
+//! | `two_nodes.rs` | two nodes over mutual TLS: ask, registry, topic, and a stranger that is refused |
+//!
+//! Their tests run the very programs and read what they print.
+
+/// The README's code compiles, and what it claims to run does.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub mod readme {}

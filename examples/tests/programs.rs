@@ -1,0 +1,57 @@
+//! The examples are run as a user runs them, and must say what they promise.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// Far beyond what an example takes: a guard against one that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where `cargo test` has put the example: beside the directory of this test's own program.
+fn program(example: &str) -> PathBuf {
+    let me = std::env::current_exe().expect("a test knows its own program");
+    let deps = me.parent().expect("it lies in target/<profile>/deps");
+    let directory = deps.parent().expect("so there is one above").join("examples");
+    let program = directory.join(example).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "{program:?} is not built: run `cargo test` without `--test`");
+    program
+}
+
+/// Runs an example that must succeed; returns what it printed.
+async fn run(example: &str) -> String {
+    let mut command = Command::new(program(example));
+    // An example that touched the user's state would fail here.
+    command.env("UMBEL_STATE_DIR", "/dev/null/nowhere").kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{example} ran for more than {PATIENCE:?}"));
+    let Output { status, stdout, stderr } = output.expect("the program can be started");
+    let (printed, errors) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{example}: {status}\n{printed}\n{errors}");
+    printed.into_owned()
+}
+
+#[tokio::test]
+async fn hello_counts_those_it_greets() {
+    let printed = run("hello").await;
+    let lines = ["hello Ada, you are #1", "hello Grace, you are #2", "hello Barbara, you are #3"];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), lines);
+}
+
+#[tokio::test]
+async fn supervised_keeps_its_takings_over_three_crashes() {
+    let printed = run("supervised").await;
+    for line in ["the takings are 250", "the takings are 750", "dropped the reply", "Ok(250)"] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+    assert!(printed.contains("a bill shared among nobody"), "the tree says why:\n{printed}");
+}
+
+#[tokio::test]
+async fn two_nodes_talk_and_refuse_a_stranger() {
+    let printed = run("two_nodes").await;
+    for line in ["on node harbour", "take berth 1", "wind_knots: 24", "refused", "Unreachable"] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+}

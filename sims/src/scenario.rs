@@ -1,0 +1,146 @@
+//! One run: faults by a seed, then peace, then everything must be well.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::chance::Chance;
+use crate::fault::{self, Planned};
+use crate::invariants::{Violation, has_converged};
+use crate::mutant::Mutant;
+use crate::world::World;
+
+/// When faults end.
+const FAULTS_END: Duration = Duration::from_secs(20);
+
+/// How long everything may take to be well again: several dials that fail with the longest back-off
+/// (5 s), and a silence that has to be noticed first (5 s).
+const SETTLED_WITHIN: Duration = Duration::from_secs(40);
+
+/// For how long it must stay so.
+const STAYS: Duration = Duration::from_secs(3);
+
+/// How often the invariants look.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Peers and registries of three to five nodes under faults.
+///
+/// ```
+/// use umbel_sims::Scenario;
+///
+/// let run = Scenario::new().run(42);
+/// assert!(run.ok, "{:?}", run.violations);
+/// assert_eq!(run.trace, Scenario::new().run(42).trace);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scenario {
+    mutant: Option<Mutant>,
+    keep_lines: bool,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// The seed.
+    pub seed: u64,
+    /// Whether all invariants held.
+    pub ok: bool,
+    /// The hash of everything that happened, in hexadecimal.
+    pub trace: String,
+    /// How many events there were.
+    pub events: u64,
+    /// How many nodes there were.
+    pub nodes: usize,
+    /// The faults, in order.
+    #[serde(skip)]
+    pub faults: Vec<Planned>,
+    /// How much time was simulated.
+    pub sim_seconds: f64,
+    /// How long after the end of the faults everything was well; `None` where it never was.
+    pub converged_after_seconds: Option<f64>,
+    /// What did not hold.
+    pub violations: Vec<Violation>,
+    /// All that happened, where that was asked for.
+    #[serde(skip)]
+    pub lines: Vec<String>,
+}
+
+impl Scenario {
+    /// The scenario's name.
+    pub const NAME: &'static str = "peers-and-registry";
+
+    /// The scenario as it is.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a bug planted in it.
+    #[must_use]
+    pub fn mutant(mut self, mutant: Mutant) -> Self {
+        self.mutant = Some(mutant);
+        self
+    }
+
+    /// With [`Outcome::lines`].
+    #[must_use]
+    pub fn keep_lines(mut self) -> Self {
+        self.keep_lines = true;
+        self
+    }
+
+    /// Runs one seed.
+    #[must_use]
+    pub fn run(&self, seed: u64) -> Outcome {
+        let mut chance = Chance::new(seed);
+        let nodes = 3 + chance.below(3);
+        let faults = fault::plan(&mut chance, nodes, FAULTS_END);
+        let mut world = World::new(chance, nodes, self.mutant, self.keep_lines);
+        world.plan(&faults);
+        while world.now < FAULTS_END {
+            world.run_until(world.now + LOOK);
+            world.check(false);
+        }
+        world.heal();
+        let deadline = FAULTS_END + SETTLED_WITHIN;
+        let mut converged = None;
+        while world.violations.is_empty() && world.now < deadline {
+            world.run_until(world.now + LOOK);
+            world.check(false);
+            let well = has_converged(&world.snapshot());
+            converged = if well { converged.or(Some(world.now)) } else { None };
+            if converged.is_some_and(|since| world.now >= since + STAYS) {
+                break;
+            }
+        }
+        world.check(true);
+        let violations = std::mem::take(&mut world.violations);
+        Outcome {
+            scenario: Self::NAME,
+            seed,
+            ok: violations.is_empty(),
+            trace: format!("{:016x}", world.trace.hash()),
+            events: world.trace.events(),
+            nodes,
+            faults,
+            sim_seconds: world.now.as_secs_f64(),
+            converged_after_seconds: converged.map(|at| (at - FAULTS_END).as_secs_f64()),
+            violations,
+            lines: world.trace.into_lines(),
+        }
+    }
+
+    /// Runs one seed twice; the first event at which the two runs part, if they do, one line of each.
+    #[must_use]
+    pub fn part(&self, seed: u64) -> Option<(String, String)> {
+        let (one, other) = (self.keep_lines().run(seed), self.keep_lines().run(seed));
+        let longest = one.lines.len().max(other.lines.len());
+        let line = |lines: &[String], index: usize| {
+            lines.get(index).cloned().unwrap_or_else(|| "(the end)".to_owned())
+        };
+        let pairs = (0..longest).map(|index| (line(&one.lines, index), line(&other.lines, index)));
+        pairs.into_iter().find(|(one, other)| one != other)
+    }
+}
