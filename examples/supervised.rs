@@ -102,9 +102,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("sold for 2.50; the takings are {takings}");
         assert_eq!(takings, 250 * round, "what the ledger holds outlives the till's crashes");
 
+        let life = customer.watch();
         let share = customer.ask(|reply| Till::Share(1000, 0, reply)).await;
         println!("shared a bill among nobody: {}", share.expect_err("it has no answer"));
-        // The next question waits until the till is open again. The address is still the same.
+        // The asker may know of the crash before the till's mailbox is closed: what came into it in
+        // between would end with it, as `Closed`. Once this life is over, the next question waits
+        // until the till is open again. The address is still the same.
+        println!("the till {}", life.await);
         let share = customer.ask(|reply| Till::Share(1000, 4, reply)).await;
         println!("shared it among four: {share:?}");
         assert_eq!(share, Ok::<u64, AskError>(250));

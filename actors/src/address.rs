@@ -115,8 +115,9 @@ impl<M> fmt::Debug for TellError<M> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// The actor ended before it took the question; it will not be handled.
-    #[error("the actor ended before it took the question")]
+    /// The actor's life ended before it took the question, which will not be handled. It is safe to
+    /// ask again: where a supervisor starts the actor anew, its next life answers.
+    #[error("the actor ended before it took the question, which will not be handled")]
     Closed,
     /// The deadline passed. Whether the question was or will be handled is unknown.
     #[error("no answer within {0:?}; whether the question was handled is unknown")]
