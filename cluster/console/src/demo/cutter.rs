@@ -10,8 +10,8 @@ use crate::demo::words::{self, Giant, WHOLE_BYTES_MAX};
 pub(crate) struct BatchBounds {
     /// Lines; the last one may be only begun.
     pub(crate) lines_max: u64,
-    /// Bytes of text. A single word that is longer makes a longer batch, up to
-    /// [`BatchBounds::TEXT_BYTES_MAX`].
+    /// Bytes of text. A single word that is longer makes a longer batch, up to four bytes more than
+    /// [`BatchBounds::BYTES_MOST`].
     pub(crate) bytes_max: usize,
 }
 
