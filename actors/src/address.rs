@@ -189,7 +189,7 @@ impl<M: Message> Address<M> {
             Place::Here(slot) => match slot.offer(message, || Permit::Place) {
                 Offer::Accepted => Ok(()),
                 Offer::Gone(message) => Err(TellError::Closed(message)),
-                Offer::Full(message, _) | Offer::Absent(message) => {
+                Offer::Full(message) | Offer::Absent(message) => {
                     slot.push(message, || Permit::Place).await.map_err(TellError::Closed)
                 }
             },
@@ -206,7 +206,7 @@ impl<M: Message> Address<M> {
             Place::Here(slot) => match slot.offer(message, || Permit::Place) {
                 Offer::Accepted => Ok(()),
                 Offer::Gone(message) => Err(TellError::Closed(message)),
-                Offer::Full(message, _) => Err(TellError::Full(message)),
+                Offer::Full(message) => Err(TellError::Full(message)),
                 Offer::Absent(message) => Err(TellError::Restarting(message)),
             },
             Place::There(there) => there.try_tell(message),
@@ -255,7 +255,7 @@ impl<M: Message> Address<M> {
                 match slot.offer(message, permit) {
                     Offer::Accepted => {}
                     Offer::Gone(_) => return Err(AskError::Closed),
-                    Offer::Full(message, _) | Offer::Absent(message) => {
+                    Offer::Full(message) | Offer::Absent(message) => {
                         tokio::select! {
                             biased;
                             pushed = slot.push(message, permit) => {

@@ -55,15 +55,12 @@ struct Ending {
 pub(crate) enum Offer<M> {
     Accepted,
     /// The mailbox is full.
-    Full(M, Waiting),
+    Full(M),
     /// The actor is between two incarnations.
     Absent(M),
     /// It will not come back.
     Gone(M),
 }
-
-/// That for which a sender has to wait; erased so that `Offer` stays small.
-pub(crate) struct Waiting;
 
 impl<M: Message> Incarnation<M> {
     pub(crate) fn new(actor: ActorRef<M>, capacity: usize) -> Arc<Self> {
@@ -225,7 +222,7 @@ impl<M: Message> Slot<M> {
                         message = back;
                     }
                 },
-                Err(Barred::Full) => return Offer::Full(message, Waiting),
+                Err(Barred::Full) => return Offer::Full(message),
                 Err(Barred::Closed) => {
                     // Ending: wait for the next incarnation, if there is to be one.
                     return if self.gone.load(Ordering::Acquire) {
@@ -253,7 +250,7 @@ impl<M: Message> Slot<M> {
                     message = back;
                     changed.await;
                 }
-                Offer::Full(back, Waiting) => {
+                Offer::Full(back) => {
                     message = back;
                     let Some(incarnation) = self.incarnation() else { continue };
                     if incarnation.gate.enter().await {

@@ -9,9 +9,9 @@ use umbel_actors::codec::CODEC_ID;
 use umbel_actors::wire::{ActorPath, Deliver, Imported, WireError};
 use umbel_actors::{DeadLetter, System, Topic};
 use umbel_protocol::{
-    CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestOutput,
-    InterestView, NodeId, NodeName, Registry, RegistryEvent, RegistryInput, RegistryOutput,
-    ReplicaError, ReplicaLimits, ReplicaOutput, Terms, VersionRange,
+    CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestView,
+    NodeId, NodeName, Registry, RegistryEvent, RegistryInput, ReplicaError, ReplicaEvent,
+    ReplicaLimits, ReplicaMessage, ReplicaOutput, Terms, VersionRange,
 };
 
 use crate::config::NodeConfig;
@@ -146,24 +146,10 @@ impl NodeHome {
     /// must reach each lane in order.
     pub(crate) fn registry(&self, input: RegistryInput) -> Result<(), ReplicaError> {
         let mut registry = self.registry.lock();
-        let outputs: Vec<RegistryOutput> = registry.step(input)?;
-        for output in outputs {
-            match output {
-                ReplicaOutput::Send { to, message } => {
-                    self.send(&to, &Control::Registry(message));
-                }
-                ReplicaOutput::Broadcast(message) => self.broadcast(&Control::Registry(message)),
-                ReplicaOutput::Event(event) => {
-                    self.registry_events.publish(event);
-                }
-                ReplicaOutput::Overflow { origin, left_out } => {
-                    tracing::warn!(
-                        target: "umbel", %origin, left_out,
-                        "a peer registers more than this node keeps"
-                    );
-                }
-            }
-        }
+        let outputs = registry.step(input)?;
+        self.carry_out(outputs, Control::Registry, |event| {
+            self.registry_events.publish(event);
+        });
         Ok(())
     }
 
@@ -175,23 +161,31 @@ impl NodeHome {
     /// As [`Self::registry`], for topics.
     pub(crate) fn interest(&self, input: InterestInput) -> Result<(), ReplicaError> {
         let mut interest = self.interest.lock();
-        let outputs: Vec<InterestOutput> = interest.step(input)?;
+        let outputs = interest.step(input)?;
+        self.carry_out(outputs, Control::Interest, |_| {});
+        Ok(())
+    }
+
+    /// Does what a replica says; the caller holds its lock, so that lanes hear of it in order.
+    fn carry_out<K, V>(
+        &self,
+        outputs: Vec<ReplicaOutput<K, V>>,
+        control: fn(ReplicaMessage<K, V>) -> Control,
+        on_event: impl Fn(ReplicaEvent<K, V>),
+    ) {
         for output in outputs {
             match output {
-                ReplicaOutput::Send { to, message } => {
-                    self.send(&to, &Control::Interest(message));
-                }
-                ReplicaOutput::Broadcast(message) => self.broadcast(&Control::Interest(message)),
-                ReplicaOutput::Event(_) => {}
+                ReplicaOutput::Send { to, message } => self.send(&to, &control(message)),
+                ReplicaOutput::Broadcast(message) => self.broadcast(&control(message)),
+                ReplicaOutput::Event(event) => on_event(event),
                 ReplicaOutput::Overflow { origin, left_out } => {
                     tracing::warn!(
                         target: "umbel", %origin, left_out,
-                        "a peer subscribes to more topics than this node keeps"
+                        "a peer registers, or subscribes to, more than this node keeps"
                     );
                 }
             }
         }
-        Ok(())
     }
 
     fn send(&self, to: &NodeId, message: &Control) {

@@ -84,6 +84,26 @@ impl House {
     }
 }
 
+/// A greeter on node `a`, and how node `b` sees it.
+struct Pair {
+    a: Node,
+    b: Node,
+    greeter: Address<Greet>,
+    remote: Address<Greet>,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let house = House::new();
+        let a = house.node("a", &[]).await;
+        let b = house.node("b", &[&a]).await;
+        let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
+        a.register("greeter", &greeter).await.unwrap();
+        let remote = b.resolve::<Greet>("greeter").await.unwrap();
+        Self { a, b, greeter, remote }
+    }
+}
+
 const SOON: Duration = Duration::from_secs(20);
 
 async fn linked(nodes: &[&Node]) {
@@ -148,12 +168,7 @@ async fn addresses_and_replies_travel_through_three_nodes_and_mean_the_same() {
 
 #[tokio::test]
 async fn every_failure_of_a_remote_ask_is_answered() {
-    let house = House::new();
-    let a = house.node("a", &[]).await;
-    let b = house.node("b", &[&a]).await;
-    let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
-    a.register("greeter", &greeter).await.unwrap();
-    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let Pair { a, greeter, remote, .. } = Pair::new().await;
     let long = Duration::from_secs(60);
 
     assert_eq!(remote.ask_within(long, Greet::DropIt).await, Err(AskError::Dropped));
@@ -174,12 +189,7 @@ async fn every_failure_of_a_remote_ask_is_answered() {
 
 #[tokio::test]
 async fn a_dead_actors_entry_goes_and_its_address_says_so() {
-    let house = House::new();
-    let a = house.node("a", &[]).await;
-    let b = house.node("b", &[&a]).await;
-    let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
-    a.register("greeter", &greeter).await.unwrap();
-    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let Pair { b, remote, .. } = Pair::new().await;
     let mut discovery = b.watch::<Greet>("greeter");
     assert_eq!(discovery.instances().len(), 1);
     let end = remote.watch();
@@ -196,12 +206,7 @@ async fn a_dead_actors_entry_goes_and_its_address_says_so() {
 
 #[tokio::test]
 async fn when_a_node_leaves_its_entries_go_and_its_addresses_cannot_be_reached() {
-    let house = House::new();
-    let a = house.node("a", &[]).await;
-    let b = house.node("b", &[&a]).await;
-    let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
-    a.register("greeter", &greeter).await.unwrap();
-    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let Pair { a, b, remote, .. } = Pair::new().await;
     let mut discovery = b.watch::<Greet>("greeter");
     a.leave(Duration::from_secs(5)).await;
     assert!(matches!(discovery.changed().await, Change::Removed { .. }));
@@ -238,12 +243,7 @@ async fn a_remote_ask_of_an_actor_between_two_lives_says_so_and_later_works() {
 
 #[tokio::test]
 async fn a_message_beyond_the_frame_limit_is_refused_at_the_sender() {
-    let house = House::new();
-    let a = house.node("a", &[]).await;
-    let b = house.node("b", &[&a]).await;
-    let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
-    a.register("greeter", &greeter).await.unwrap();
-    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let Pair { remote, .. } = Pair::new().await;
     let max = NodeConfig::default().frame_bytes_max;
     let fits = remote.ask(|reply| Greet::Large(vec![7; max - 1024], reply)).await;
     assert_eq!(fits, Ok(max - 1024));
@@ -254,12 +254,7 @@ async fn a_message_beyond_the_frame_limit_is_refused_at_the_sender() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn remote_messages_arrive_once_and_in_order_from_many_senders() {
-    let house = House::new();
-    let a = house.node("a", &[]).await;
-    let b = house.node("b", &[&a]).await;
-    let greeter = a.spawn(Greeter("a"), ()).await.unwrap();
-    a.register("greeter", &greeter).await.unwrap();
-    let remote = b.resolve::<Greet>("greeter").await.unwrap();
+    let Pair { remote, .. } = Pair::new().await;
     let senders: Vec<_> = (0..4)
         .map(|_| {
             let remote = remote.clone();
