@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// exceeded. Every restart counts towards the intensity at the moment of the failure, waited for
 /// or not, so a back-off does not weaken it.
 ///
+/// It is for restarts. A child that does not come up when its supervisor *starts* stops the whole
+/// start, as in OTP: an actor whose dependency may be away at that time connects after `pre_start`.
+///
 /// ```
 /// use std::time::Duration;
 /// use umbel_supervision::Backoff;

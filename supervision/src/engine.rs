@@ -22,7 +22,7 @@ mod wave;
 mod window;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -60,7 +60,8 @@ pub struct Engine {
     config: Config,
     /// In start order, for ids are handed out in start order and never again.
     children: BTreeMap<ChildId, Child>,
-    names: BTreeMap<Arc<str>, ChildId>,
+    /// Only looked up, never iterated.
+    names: HashMap<Arc<str>, ChildId>,
     /// One-for-one children that wait out a back-off. (A group's wait is its wave's.)
     timers: BTreeSet<(Duration, ChildId)>,
     window: Window,
@@ -89,7 +90,7 @@ impl Engine {
         Self {
             config,
             children: BTreeMap::new(),
-            names: BTreeMap::new(),
+            names: HashMap::new(),
             timers: BTreeSet::new(),
             window: Window::new(config.intensity),
             mode: Mode::New,
@@ -99,6 +100,11 @@ impl Engine {
             early: VecDeque::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Makes room for so many more children, so that adding them moves nothing.
+    pub fn reserve(&mut self, children: usize) {
+        self.names.reserve(children);
     }
 
     /// An id for the next [`Input::Add`]. Ids grow, and order children by their first start.
@@ -183,11 +189,12 @@ impl Engine {
     }
 
     fn started(&mut self, id: ChildId, now: Duration) {
-        if !self.is(id, |state| state == State::Starting) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        if child.state != State::Starting {
             return;
         }
-        self.set(id, State::Up, now);
-        let child = self.children.get_mut(&id).expect("a child in a state is a known child");
+        child.state = State::Up;
+        child.since = now;
         child.starts += 1;
         for ticket in child.take_start_tickets() {
             self.out.push(Command::Answer(ticket, Ok(id)));

@@ -56,6 +56,12 @@ pub enum Senseless {
     /// It is significant, but permanent, or its supervisor never shuts down automatically.
     #[error("a significant child must be transient or temporary, under an `auto_shutdown`")]
     Significant,
+    /// It is to be probed, but nobody has said how it is asked.
+    #[error("a child that is probed needs a `ping`, to be asked by")]
+    ProbeWithoutPing,
+    /// It is to be probed all the time, or has no time to answer.
+    #[error("a probe needs an interval and a time to answer that are longer than zero")]
+    ProbeWithoutTime,
 }
 
 /// Why a request about a child came to nothing.
@@ -162,7 +168,7 @@ pub struct GaveUp {
 }
 
 impl StartError {
-    pub(crate) fn declaration(supervisor: Arc<str>, child: Arc<str>, refusal: Refusal) -> Self {
+    pub(crate) fn refused(supervisor: Arc<str>, child: Arc<str>, refusal: Refusal) -> Self {
         let why = match refusal {
             Refusal::AlreadyPresent => Senseless::DuplicateName,
             Refusal::Full => Senseless::TooMany,

@@ -39,6 +39,12 @@ pub enum Happening {
         /// How.
         exit: Exit,
     },
+    /// A child has not answered a probe in time. It was killed, and `Ended` follows when it is
+    /// gone; see [`ChildSpec::probe`](crate::ChildSpec::probe).
+    Unresponsive {
+        /// How long it had not answered for.
+        within: Duration,
+    },
     /// A child is started again, but only after this back-off.
     Waiting {
         /// How long.
@@ -112,6 +118,7 @@ impl fmt::Display for Happening {
             Self::Restarted { restarts } => write!(f, "restarted (#{restarts})"),
             Self::StartFailed { reason } => write!(f, "did not start: {reason}"),
             Self::Ended { exit } => exit.fmt(f),
+            Self::Unresponsive { within } => write!(f, "has not answered for {within:?}"),
             Self::Waiting { wait } => write!(f, "waits {wait:?} to be restarted"),
             Self::Stopped { killed: false } => f.write_str("stopped by its supervisor"),
             Self::Stopped { killed: true } => f.write_str("killed by its supervisor"),

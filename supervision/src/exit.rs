@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use ractor::SupervisionEvent;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub enum Exit {
     Failed(String),
     /// It was killed, by hand or because an actor above it was.
     Killed,
+    /// It was killed because it had not answered its supervisor for this long, see
+    /// [`ChildSpec::probe`](crate::ChildSpec::probe).
+    Unresponsive(Duration),
     /// Its task was taken away from under it, as when a runtime shuts down.
     Cancelled,
 }
@@ -24,7 +27,7 @@ impl Exit {
     pub fn is_abnormal(&self) -> bool {
         match self {
             Self::Normal | Self::Stopped(_) => false,
-            Self::Failed(_) | Self::Killed | Self::Cancelled => true,
+            Self::Failed(_) | Self::Killed | Self::Unresponsive(_) | Self::Cancelled => true,
         }
     }
 
@@ -53,6 +56,7 @@ impl fmt::Display for Exit {
             Self::Stopped(reason) => write!(f, "stopped: {reason}"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
             Self::Killed => f.write_str("killed"),
+            Self::Unresponsive(within) => write!(f, "killed: it had not answered for {within:?}"),
             Self::Cancelled => f.write_str("its task was cancelled"),
         }
     }
@@ -81,6 +85,7 @@ mod tests {
     #[test]
     fn kills_and_lost_tasks_are_abnormal_and_stops_are_not() {
         assert!(Exit::Killed.is_abnormal());
+        assert!(Exit::Unresponsive(Duration::from_secs(1)).is_abnormal());
         assert!(Exit::Cancelled.is_abnormal());
         assert!(Exit::Failed("boom".into()).is_abnormal());
         assert!(!Exit::Normal.is_abnormal());

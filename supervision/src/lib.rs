@@ -50,7 +50,7 @@
 //! # Where to look
 //!
 //! * Declare: [`Supervisor`], [`ChildSpec`], and their policies [`Strategy`], [`Restart`],
-//!   [`Intensity`], [`Backoff`], [`Shutdown`], [`AutoShutdown`].
+//!   [`Intensity`], [`Backoff`], [`Shutdown`], [`AutoShutdown`], [`Probe`].
 //! * Run: [`SupervisorRef`] adds, stops, restarts and deletes children.
 //! * Watch: [`SupervisorSnapshot`] is a tree at one moment, [`EventStream`] what happens in it.
 //! * The rules themselves, without a runtime: [`engine`].
@@ -64,7 +64,9 @@
 //!   does that, at once and for the whole tree.
 //! * A supervisor never waits inside a hook: a child that waits out a back-off, hangs in
 //!   `pre_start` or does not stop hinders nobody but those that the strategy makes wait for it.
-//! * There is one incarnation of a child at a time. A failed one's mailbox is lost with it.
+//! * There is one incarnation of a child at a time, also of those below a supervisor that was
+//!   killed: a kill takes effect where an actor next waits, so its successor waits for them. A
+//!   failed one's mailbox is lost with it.
 //! * A declaration is dropped as soon as its child can never be started again, see [`ChildSpec`].
 //! * Nothing is registered under a name in ractor, and nothing here is global.
 //! * Time is tokio's clock (it can be paused), chance a seeded generator: the same events at the
@@ -72,29 +74,21 @@
 //!
 //! # Against OTP
 //!
-//! | OTP | here |
-//! |---|---|
-//! | `one_for_one`, `one_for_all`, `rest_for_one` | the same; with events merged while a group restarts instead of queued |
-//! | `simple_one_for_one` | [`Supervisor::dynamic`]: children have names and need not be alike; a bound on how many |
-//! | `permanent`, `transient`, `temporary` | the same; a stop with or without a reason is normal, a kill is not |
-//! | intensity 1 in 5 s | the same default; the window is a [`Duration`](std::time::Duration), not whole seconds |
-//! | too many restarts: the supervisor exits with `shutdown` | it *fails*, so that a transient supervisor is restarted, too |
-//! | a failed restart is tried again at once, and counts | the same, after the [`Backoff`]; the rest of a group is stopped meanwhile |
-//! | `shutdown`: 5000, `brutal_kill`, `infinity` | the same defaults; a kill takes effect at the next `await` |
-//! | a supervisor is blocked by a child that starts or stops | it is not; a child that hangs in `pre_start` can be stopped |
-//! | `start_child`, `terminate_child`, `restart_child`, `delete_child`, `which_children`, `count_children` | the same |
-//! | significant children, `auto_shutdown` | the same |
-//! | `ignore` from a start function | no counterpart |
-//! | `modules`, `get_childspec`, code change, hibernation | no counterpart |
-//! | logger reports | `tracing`, and an [`EventStream`] |
+//! Strategies, restart types, intensity, shutdown, significant children and the functions of a
+//! running supervisor are OTP's, with its defaults. A supervisor here is never blocked by a child,
+//! can wait before a restart, can [probe](ChildSpec::probe) whether its children still answer, and
+//! *fails* when it gives up. Row by row, and beside other libraries: [`comparison`].
 
 mod backoff;
+pub mod comparison;
 pub mod engine;
 mod error;
 mod event;
 mod exit;
 mod policy;
+mod probe;
 mod reference;
+mod report;
 mod shell;
 mod snapshot;
 mod spec;
@@ -106,7 +100,9 @@ pub use crate::{
     event::{Event, EventStream, Happening, Observed},
     exit::Exit,
     policy::{AutoShutdown, Intensity, Restart, Shutdown, Strategy},
+    probe::Probe,
     reference::SupervisorRef,
+    report::StopReport,
     snapshot::{ChildCount, ChildSnapshot, ChildState, SupervisorSnapshot},
     spec::{ChildKind, ChildSpec},
     supervisor::Supervisor,

@@ -3,13 +3,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use ractor::ActorCell;
 use tokio::{
     sync::{broadcast, oneshot},
-    time::Instant,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    ChildCount, ChildError, ChildSnapshot, ChildSpec, Event, EventStream, SupervisorGone,
-    SupervisorSnapshot,
-    shell::{Lineage, Request},
+    ChildCount, ChildError, ChildSnapshot, ChildSpec, Event, EventStream, StopReport,
+    SupervisorGone, SupervisorSnapshot,
+    shell::{Lineage, Overdue, Request},
 };
 
 /// A running supervisor. Cheap to clone; dropping it stops nothing.
@@ -22,7 +22,14 @@ pub struct SupervisorRef {
     path: Arc<str>,
     actor: ActorCell,
     events: broadcast::WeakSender<Event>,
+    overdue: Overdue,
 }
+
+/// How long a tree whose time is up is looked at before it is killed.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// How long what was killed is waited for, in case it is busy without ever awaiting.
+const KILL_TAKES: Duration = Duration::from_millis(200);
 
 /// How long a snapshot waits for supervisors below that do not answer.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
@@ -33,7 +40,8 @@ impl SupervisorRef {
     }
 
     pub(crate) fn at(name: Arc<str>, path: Arc<str>, actor: ActorCell, lineage: &Lineage) -> Self {
-        Self { name, path, actor, events: lineage.events.downgrade() }
+        let (events, overdue) = (lineage.events.downgrade(), lineage.overdue.clone());
+        Self { name, path, actor, events, overdue }
     }
 
     /// Its name.
@@ -59,6 +67,30 @@ impl SupervisorRef {
         }
         // Without a limit, it returns only when the actor has ended.
         let _ = self.actor.wait(None).await;
+    }
+
+    /// As [`stop`](Self::stop), but within `deadline` in all: whoever lives then is killed, with all
+    /// that is below. Says who did not stop in time.
+    ///
+    /// A kill takes effect where an actor next awaits: this waits for that for another 200 ms.
+    pub async fn stop_within(&self, deadline: Duration) -> StopReport {
+        // Of stops that nobody reported.
+        self.overdue.take_below(&self.path);
+        let mut report = StopReport::default();
+        if timeout(deadline, self.stop()).await.is_err() {
+            let until = Instant::now() + LAST_LOOK;
+            let looking = self.ask(|reply| Request::Snapshot { deadline: until, reply });
+            match timeout_at(until, looking).await {
+                Ok(Ok(seen)) => report.add_living(&seen, &self.path),
+                _ => report.overdue.push(self.path.clone()),
+            }
+            self.actor.kill();
+            let _ = self.actor.wait(Some(KILL_TAKES)).await;
+        }
+        let killed = self.overdue.take_below(&self.path);
+        report.overdue.splice(0..0, killed);
+        report.overdue.dedup();
+        report
     }
 
     /// Returns when it has ended, for whatever reason; at once if it has already.

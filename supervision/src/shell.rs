@@ -5,11 +5,14 @@
 //! the shell, so a supervisor that is killed leaves none behind.
 
 mod alarm;
+mod brood;
 mod command;
 mod hooks;
 mod lineage;
 mod look;
 mod member;
+mod overdue;
+mod probing;
 mod task;
 mod waiter;
 
@@ -29,8 +32,10 @@ use self::{
     waiter::Waiter,
 };
 pub(crate) use self::{
+    brood::Brood,
     hooks::{Request, launch},
     lineage::Lineage,
+    overdue::Overdue,
 };
 use crate::{
     Exit, GaveUp, Happening, StartError, Supervisor,
@@ -54,7 +59,7 @@ pub(crate) struct Shell {
     /// end of what it started. Kept only while starts are under way.
     unclaimed: HashMap<ActorId, Exit>,
     starts_under_way: usize,
-    waiters: HashMap<Ticket, Waiter>,
+    waiters: BTreeMap<Ticket, Waiter>,
     next_ticket: u64,
     tasks: JoinSet<()>,
     /// Bounded by the number of children: each has at most one operation under way.
@@ -94,7 +99,7 @@ impl Shell {
             incarnations: HashMap::new(),
             unclaimed: HashMap::new(),
             starts_under_way: 0,
-            waiters: HashMap::new(),
+            waiters: BTreeMap::new(),
             next_ticket: 0,
             tasks: JoinSet::new(),
             reports,
@@ -105,11 +110,17 @@ impl Shell {
             booted: false,
             ended: None,
         };
+        shell.engine.reserve(declaration.children.len());
+        shell.incarnations.reserve(declaration.children.len());
         for spec in declaration.children {
             let name = spec.name.clone();
+            if let Some(why) = spec.senseless() {
+                let (supervisor, child) = (shell.name.clone(), name);
+                return Err(StartError::Declaration { supervisor, child, why });
+            }
             for command in shell.add(spec, Ticket(0)) {
                 if let Command::Answer(_, Err(refusal)) = command {
-                    return Err(StartError::declaration(shell.name, name, refusal));
+                    return Err(StartError::refused(shell.name.clone(), name, refusal));
                 }
             }
         }
@@ -123,7 +134,11 @@ impl Shell {
     fn add(&mut self, spec: Arc<Spec>, ticket: Ticket) -> Vec<Command> {
         let child = self.engine.fresh_id();
         let (name, rules) = (spec.name.clone(), spec.rules);
-        self.members.insert(child, Member::new(spec));
+        let member = Member::new(spec);
+        if let (Some(brood), Some(below)) = (&self.lineage.brood, &member.below) {
+            brood.add_below(child, below.clone());
+        }
+        self.members.insert(child, member);
         self.engine.step(self.now(), Input::Add { child, name, rules, ticket })
     }
 
@@ -200,8 +215,9 @@ impl Shell {
             }
             Outcome::Stopped { killed } => {
                 let member = self.members.get_mut(&child).expect("it was found above");
+                let killed = killed || member.unresponsive.is_some();
                 if let Some(actor) = member.actor.take() {
-                    self.incarnations.remove(&actor.get_id());
+                    self.has_left(actor.get_id());
                 }
                 self.tell(Some(child), || Happening::Stopped { killed });
                 self.run(Input::Stopped(child)).await;
@@ -223,12 +239,16 @@ impl Shell {
         }
     }
 
-    async fn child_ended(&mut self, child: ChildId, actor: ActorId, exit: Exit) {
-        self.incarnations.remove(&actor);
+    async fn child_ended(&mut self, child: ChildId, actor: ActorId, mut exit: Exit) {
+        self.has_left(actor);
         let Some(member) = self.members.get_mut(&child) else { return };
         member.actor = None;
+        member.probing = None;
         // What ends while it is being stopped has been stopped, unless it failed at it.
         let by_itself = member.operation.is_none() || matches!(exit, Exit::Failed(_));
+        if let (Some(found), false) = (member.unresponsive, matches!(exit, Exit::Failed(_))) {
+            exit = Exit::Unresponsive(found.within);
+        }
         if by_itself && exit.is_abnormal() {
             member.last_failure = Some(exit.to_string());
             let name = &member.spec.name;
@@ -240,6 +260,13 @@ impl Shell {
         self.run(Input::Exited(child, exit)).await;
     }
 
+    fn has_left(&mut self, actor: ActorId) {
+        self.incarnations.remove(&actor);
+        if let Some(brood) = &self.lineage.brood {
+            brood.left(actor);
+        }
+    }
+
     /// Takes one input in, and whatever follows from it at once.
     async fn run(&mut self, input: Input) {
         let commands = self.engine.step(self.now(), input);
@@ -247,7 +274,19 @@ impl Shell {
     }
 
     fn tell(&self, child: Option<ChildId>, what: impl FnOnce() -> Happening) {
-        let child = child.and_then(|id| self.members.get(&id)).map(|m| &m.spec.name);
-        self.lineage.tell(child, what);
+        self.lineage
+            .tell(|| child.and_then(|id| self.members.get(&id)).map(|m| &m.spec.name), what);
+    }
+}
+
+impl Drop for Shell {
+    /// Leaves nobody behind, however the supervisor ends. ractor kills the children of an actor that
+    /// has ended, but passes over those that are in their `post_stop`.
+    fn drop(&mut self) {
+        for member in self.members.values() {
+            if let Some(actor) = &member.actor {
+                actor.kill();
+            }
+        }
     }
 }

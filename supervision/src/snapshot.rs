@@ -55,10 +55,13 @@ pub struct ChildSnapshot {
 pub enum ChildState {
     /// Declared, but not running, and not about to be started by the supervisor.
     Down,
-    /// Its `pre_start` is running.
+    /// Its `pre_start` is running; or it is a supervisor whose incarnation before was killed, and
+    /// waits until the children of that one are gone, too.
     Starting,
     /// It runs.
     Running,
+    /// It has not answered a probe in time and was killed, but has not ended yet.
+    Unresponsive,
     /// It will be started when its back-off is over, or its turn comes.
     Waiting,
     /// It is being stopped.
@@ -96,6 +99,7 @@ impl fmt::Display for ChildState {
             Self::Down => "down",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Unresponsive => "unresponsive",
             Self::Waiting => "waiting",
             Self::Stopping => "stopping",
         })

@@ -3,7 +3,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use ractor::{Actor, ActorCell, SpawnErr};
 use serde::{Deserialize, Serialize};
 
-use crate::{Backoff, Restart, Shutdown, Supervisor, engine::ChildRules};
+use crate::{Backoff, Probe, Restart, Senseless, Shutdown, Supervisor, engine::ChildRules};
 
 /// The declaration of a child: its name, how it is started, and what becomes of it when it ends.
 ///
@@ -27,6 +27,8 @@ pub(crate) struct Spec {
     pub(crate) rules: ChildRules,
     pub(crate) shutdown: Shutdown,
     pub(crate) mailbox: Option<Arc<dyn Fn() -> Option<usize> + Send + Sync>>,
+    pub(crate) ping: Option<Ping>,
+    pub(crate) probe: Option<Probe>,
 }
 
 /// How a child is started.
@@ -35,6 +37,10 @@ pub(crate) enum Start {
     Actor(Arc<dyn Fn(ActorCell) -> Starting + Send + Sync>),
     Supervisor(Arc<dyn Fn() -> Supervisor + Send + Sync>),
 }
+
+/// How a child is asked whether it answers.
+pub(crate) type Ping = Arc<dyn Fn(ActorCell) -> Answer + Send + Sync>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send>>;
 
@@ -94,7 +100,8 @@ impl ChildSpec<()> {
 
     fn from_start(name: Arc<str>, start: Start, shutdown: Shutdown) -> Self {
         let rules = ChildRules::default();
-        Self { spec: Spec { name, start, rules, shutdown, mailbox: None }, handle: () }
+        let spec = Spec { name, start, rules, shutdown, mailbox: None, ping: None, probe: None };
+        Self { spec, handle: () }
     }
 }
 
@@ -156,8 +163,98 @@ impl<H> ChildSpec<H> {
         self
     }
 
+    /// How the child is asked whether it still answers: by a future that ends when it has. It
+    /// should go through the child's mailbox, and end as well when the child cannot be asked any
+    /// more. Asks nothing by itself: that is [`probe`](Self::probe)'s.
+    ///
+    /// A supervisor needs none, it knows how to answer. If the closure or its future panics, this
+    /// incarnation is not asked any more.
+    #[must_use]
+    pub fn ping<F, A>(mut self, ask: F) -> Self
+    where
+        F: Fn(ActorCell) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        self.spec.ping = Some(Arc::new(move |actor| Box::pin(ask(actor))));
+        self
+    }
+
+    /// Has the supervisor ask the child again and again, through its mailbox, whether it still
+    /// answers; one that does not in time is killed, and that counts as a failure like any other.
+    /// Off by default.
+    ///
+    /// Only a child that is running is asked: not while it starts, nor once it is on its way out,
+    /// be it in its `post_stop`.
+    ///
+    /// A kill takes effect where the child next waits. One that never does (an endless loop
+    /// without an `await`) cannot be ended by anybody: it is shown as
+    /// [unresponsive](crate::ChildState::Unresponsive) for as long as it is there, and its
+    /// successor is started when it is really gone, for there is one incarnation at a time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+    /// use umbel_supervision::{ChildSpec, Probe};
+    ///
+    /// enum Order {
+    ///     Ship(u64),
+    ///     Ping(RpcReplyPort<()>),
+    /// }
+    /// # impl ractor::Message for Order {}
+    ///
+    /// struct Shop;
+    ///
+    /// impl Actor for Shop {
+    ///     type Msg = Order;
+    ///     type State = Vec<u64>;
+    ///     type Arguments = ();
+    ///
+    ///     async fn pre_start(&self, _: ActorRef<Order>, _: ()) -> Result<Vec<u64>, ActorProcessingErr> {
+    ///         Ok(Vec::new())
+    ///     }
+    ///
+    ///     async fn handle(
+    ///         &self,
+    ///         _: ActorRef<Order>,
+    ///         order: Order,
+    ///         shipped: &mut Vec<u64>,
+    ///     ) -> Result<(), ActorProcessingErr> {
+    ///         match order {
+    ///             Order::Ship(number) => shipped.push(number),
+    ///             Order::Ping(reply) => reply.send(())?,
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let shop = ChildSpec::actor("shop", || (Shop, ()))
+    ///     .ping(|shop| async {
+    ///         // An error says that it is gone, of which the supervisor hears anyway.
+    ///         let _ = ActorRef::<Order>::from(shop).call(Order::Ping, None).await;
+    ///     })
+    ///     .probe(Probe::within(Duration::from_secs(30)));
+    /// # let _ = shop;
+    /// ```
+    #[must_use]
+    pub fn probe(mut self, probe: Probe) -> Self {
+        self.spec.probe = Some(probe);
+        self
+    }
+
     pub(crate) fn into_spec(self) -> Spec {
         self.spec
+    }
+}
+
+impl Spec {
+    /// What is wrong with the declaration in itself, wherever it is to be used.
+    pub(crate) fn senseless(&self) -> Option<Senseless> {
+        let probe = self.probe?;
+        if !probe.has_time() {
+            return Some(Senseless::ProbeWithoutTime);
+        }
+        let silent = self.ping.is_none() && self.start.kind() == ChildKind::Actor;
+        silent.then_some(Senseless::ProbeWithoutPing)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use super::{
     Child, ChildId, ChildRules, Command, Engine, Mode, Refusal, State, Ticket,
@@ -15,7 +15,7 @@ impl Engine {
         ticket: Ticket,
         now: Duration,
     ) {
-        if let Some(refusal) = self.refuses_to_add(&name, rules) {
+        if let Err(refusal) = self.admit(id, &name, rules) {
             self.out.push(Command::Answer(ticket, Err(refusal)));
             self.out.push(Command::Forget(id));
             return;
@@ -29,7 +29,6 @@ impl Engine {
             None if self.mode == Mode::New => State::Waiting { until: now },
             None => State::Down,
         };
-        self.names.insert(name.clone(), id);
         self.children.insert(id, Child::new(name, rules, state, now));
         if self.mode == Mode::New {
             self.out.push(Command::Answer(ticket, Ok(id)));
@@ -41,19 +40,24 @@ impl Engine {
         }
     }
 
-    fn refuses_to_add(&self, name: &str, rules: ChildRules) -> Option<Refusal> {
+    /// Takes the name, unless the child is refused.
+    fn admit(&mut self, id: ChildId, name: &Arc<str>, rules: ChildRules) -> Result<(), Refusal> {
         if matches!(self.mode, Mode::Ending(_) | Mode::Ended) {
-            return Some(Refusal::Ending);
+            return Err(Refusal::Ending);
         }
-        if self.names.contains_key(name) {
-            return Some(Refusal::AlreadyPresent);
-        }
+        let Entry::Vacant(free) = self.names.entry(name.clone()) else {
+            return Err(Refusal::AlreadyPresent);
+        };
         if self.children.len() >= self.config.children_max {
-            return Some(Refusal::Full);
+            return Err(Refusal::Full);
         }
         let senseless =
             rules.restart == Restart::Permanent || self.config.auto_shutdown == AutoShutdown::Never;
-        (rules.significant && senseless).then_some(Refusal::Significant)
+        if rules.significant && senseless {
+            return Err(Refusal::Significant);
+        }
+        free.insert(id);
+        Ok(())
     }
 
     pub(super) fn terminate(&mut self, name: &str, ticket: Ticket, now: Duration) {

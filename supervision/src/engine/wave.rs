@@ -66,16 +66,11 @@ impl Engine {
 
     /// Sends a wave over `from` and all younger children, or turns back the one that passes.
     pub(super) fn raise_wave(&mut self, from: ChildId, not_before: Duration, now: Duration) {
-        let (from, not_before) = match &self.wave {
-            None => (from, not_before),
-            Some(wave) => {
-                let reach = match wave.phase {
-                    Phase::Stopping => wave.from,
-                    Phase::Starting => wave.cursor,
-                };
-                (from.min(reach), not_before.max(wave.not_before))
-            }
-        };
+        // What the passing wave had still to do is part of the new one, for whoever fails is no
+        // younger than that: a wave that stops awaits the ends of all whom it concerns, and beyond
+        // the one that is started nobody lives.
+        let not_before =
+            self.wave.as_ref().map_or(not_before, |wave| not_before.max(wave.not_before));
         // OTP: "all child processes are restarted", so also those that had ended or been
         // terminated before.
         let until = not_before;
@@ -86,6 +81,8 @@ impl Engine {
                     child.since = now;
                 }
                 State::Waiting { until: due } => *due = until,
+                // OTP would be through with a termination before it looks at this failure.
+                State::Stopping { then: then @ Then::Stay } => *then = Then::Return,
                 State::Starting | State::Up | State::Stopping { .. } => {}
             }
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use ractor::{ActorCell, SpawnErr};
 
 use super::{
-    Shell,
+    Brood, Shell,
     member::Operation,
     task::{self, Outcome},
 };
@@ -34,6 +34,9 @@ impl Shell {
             Command::Stop(child) => self.stop(child),
             Command::Forget(child) => {
                 self.members.remove(&child);
+                if let Some(brood) = &self.lineage.brood {
+                    brood.remove_below(child);
+                }
             }
             Command::Wait(child, wait) => self.tell(Some(child), || Happening::Waiting { wait }),
             Command::GiveUp(child) => self.give_up(child),
@@ -50,7 +53,7 @@ impl Shell {
     /// Starts a child; says so at once if it is up at once.
     async fn start(&mut self, child: ChildId) -> Option<Input> {
         let member = self.members.get_mut(&child).expect("a child to start is a known child");
-        let mut start = task::begin_start(&member.spec, &self.myself, &self.lineage);
+        let mut start = task::begin_start(member, &self.myself, &self.lineage);
         // Most starts are through at the first poll: they need no task.
         match start.first_poll().await {
             Some(Ok(actor)) => {
@@ -68,8 +71,15 @@ impl Shell {
                 member.operation = Some(Operation::start(start.call_back()));
                 self.starts_under_way += 1;
                 let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
+                let brood = self.lineage.brood.clone();
+                let under_way = brood.as_ref().map(Brood::starting);
                 self.tasks.spawn(async move {
+                    let _under_way = under_way;
                     let outcome = start.finish().await;
+                    if let (Some(brood), Outcome::Started(Ok(actor))) = (&brood, &outcome) {
+                        // Now, for the supervisor may be killed before it hears of it.
+                        brood.joined(actor.clone());
+                    }
                     task::report(&reporter, &myself, child, outcome);
                 });
             }
@@ -84,39 +94,56 @@ impl Shell {
             return;
         }
         member.operation = Some(Operation::Stop);
+        member.probing = None;
         let (reporter, myself) = (self.reporter.clone(), self.myself.clone());
         let (actor, spec) = (member.actor.clone(), &member.spec);
         let (kind, shutdown) = (spec.start.kind(), spec.shutdown);
+        let below = member.below.clone();
+        let (overdue, path) = (self.lineage.overdue.clone(), self.lineage.path_of(&spec.name));
         self.tasks.spawn(async move {
             let killed = match actor {
-                Some(actor) => task::stop(actor, kind, shutdown).await,
+                Some(actor) => task::stop(actor, kind, shutdown, || overdue.note(path)).await,
                 None => false,
             };
+            if let Some(below) = below {
+                below.gone().await;
+            }
             task::report(&reporter, &myself, child, Outcome::Stopped { killed });
         });
     }
 
     /// Makes a started actor the incarnation of a child.
     pub(super) fn adopt(&mut self, child: ChildId, actor: ActorCell) {
-        let me = self.myself.get_cell();
-        if actor.try_get_supervisor().as_ref() != Some(&me) {
+        let me = self.myself.get_id();
+        if actor.try_get_supervisor().is_none_or(|supervisor| supervisor.get_id() != me) {
             // A closure that forgot to spawn linked; no effect on an actor that has ended.
-            actor.link(me);
+            actor.link(self.myself.get_cell());
         }
         self.incarnations.insert(actor.get_id(), child);
+        if let Some(brood) = &self.lineage.brood {
+            brood.joined(actor.clone());
+        }
         let member = self.members.get_mut(&child).expect("an adopting child is a known child");
         member.actor = Some(actor);
+        member.unresponsive = None;
         member.starts += 1;
-        let restarts = member.starts - 1;
+        let (restarts, probed) = (member.starts - 1, member.spec.probe.is_some());
         self.tell(Some(child), || match restarts {
             0 => Happening::Started,
             restarts => Happening::Restarted { restarts },
         });
+        if probed {
+            self.begin_probing(child);
+        }
     }
 
     pub(super) fn note_failed_start(&mut self, child: ChildId, error: SpawnErr) {
         let member = self.members.get_mut(&child).expect("a starting child is a known child");
-        let reason = chain(&error);
+        // ractor calls each failed start a panic.
+        let reason = match &error {
+            SpawnErr::StartupFailed(why) => chain(&**why),
+            other => chain(other),
+        };
         member.last_failure = Some(format!("did not start: {reason}"));
         let name = member.spec.name.clone();
         tracing::warn!(supervisor = %self.lineage.path, child = %name, "no start: {reason}");

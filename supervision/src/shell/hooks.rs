@@ -1,12 +1,14 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SpawnErr, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Message, SpawnErr, SupervisionEvent,
+};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Lineage, Shell, waiter::Reply};
 use crate::{
     ChildError, ChildSnapshot, Exit, StartError, Supervisor, SupervisorRef, SupervisorSnapshot,
-    engine::{Ending, Input},
+    engine::{ChildId, Ending, Input},
     spec::Spec,
 };
 
@@ -20,6 +22,10 @@ pub(crate) enum Request {
     /// The engine wants to know the time.
     Tick,
     Stop,
+    /// Whether it answers.
+    Ping(oneshot::Sender<()>),
+    /// A child that is probed does not answer.
+    Unresponsive(ChildId, ActorId),
     StartChild(Arc<Spec>, oneshot::Sender<Result<ActorCell, ChildError>>),
     RestartChild(Arc<str>, oneshot::Sender<Result<ActorCell, ChildError>>),
     TerminateChild(Arc<str>, oneshot::Sender<Result<(), ChildError>>),
@@ -101,7 +107,10 @@ impl Actor for Hooks {
         event: SupervisionEvent,
         shell: &mut Shell,
     ) -> Result<(), ActorProcessingErr> {
-        if let (Some(actor), Some(exit)) = (event.actor_id(), Exit::from_event(&event)) {
+        let ended = event.actor_id().zip(Exit::from_event(&event));
+        // With it goes the state of a supervisor that was killed, and what that had under way.
+        drop(event);
+        if let Some((actor, exit)) = ended {
             shell.actor_ended(actor, exit).await;
         }
         shell.verdict()
@@ -129,7 +138,16 @@ impl Shell {
                 self.run(Input::Tick).await;
             }
             Request::Stop => self.run(Input::End).await,
+            Request::Ping(reply) => {
+                let _ = reply.send(());
+            }
+            Request::Unresponsive(child, actor) => self.unresponsive(child, actor),
             Request::StartChild(spec, reply) => {
+                if let Some(why) = spec.senseless() {
+                    let (supervisor, child) = (self.name.clone(), spec.name.clone());
+                    let _ = reply.send(Err(ChildError::Declaration { supervisor, child, why }));
+                    return;
+                }
                 let ticket = self.ticket(spec.name.clone(), Reply::Actor(reply));
                 let commands = self.add(spec, ticket);
                 self.execute_all(commands).await;

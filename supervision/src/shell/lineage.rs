@@ -5,6 +5,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::{Brood, Overdue};
 use crate::{Event, Happening};
 
 /// What a supervisor has from those above it.
@@ -13,24 +14,41 @@ pub(crate) struct Lineage {
     /// The names from the root down to itself, joined by `/`.
     pub(crate) path: Arc<str>,
     pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) overdue: Overdue,
     /// When the root was started.
     origin: Instant,
     /// Turns true when the supervisor should no longer try to start.
     call_back: Option<watch::Receiver<bool>>,
+    /// Where the supervisor above sees who lives, if there is one.
+    pub(super) brood: Option<Brood>,
 }
 
 impl Lineage {
     pub(super) fn root(name: Arc<str>, events_kept: usize) -> Self {
         let (events, _) = broadcast::channel(events_kept);
-        Self { path: name, events, origin: Instant::now(), call_back: None }
+        Self {
+            path: name,
+            events,
+            overdue: Overdue::default(),
+            origin: Instant::now(),
+            call_back: None,
+            brood: None,
+        }
     }
 
-    pub(super) fn below(&self, child: &str, call_back: watch::Receiver<bool>) -> Self {
+    pub(super) fn below(
+        &self,
+        child: &str,
+        call_back: watch::Receiver<bool>,
+        brood: Option<Brood>,
+    ) -> Self {
         Self {
             path: self.path_of(child),
             events: self.events.clone(),
+            overdue: self.overdue.clone(),
             origin: self.origin,
             call_back: Some(call_back),
+            brood,
         }
     }
 
@@ -48,14 +66,18 @@ impl Lineage {
         std::future::pending().await
     }
 
-    pub(super) fn tell(&self, child: Option<&Arc<str>>, what: impl FnOnce() -> Happening) {
+    pub(super) fn tell<'a>(
+        &self,
+        child: impl FnOnce() -> Option<&'a Arc<str>>,
+        what: impl FnOnce() -> Happening,
+    ) {
         if self.events.receiver_count() == 0 {
             return;
         }
         let event = Event {
             at: self.origin.elapsed(),
             supervisor: self.path.clone(),
-            child: child.cloned(),
+            child: child().cloned(),
             what: what(),
         };
         // The last reader may just have gone.

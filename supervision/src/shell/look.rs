@@ -11,18 +11,20 @@ impl Shell {
         let now = self.now();
         let children = self.engine.children().map(|(id, child)| {
             let member = &self.members[&id];
+            let (state, since) = match (child.state(), member.unresponsive) {
+                (State::Up, Some(found)) => (ChildState::Unresponsive, found.since),
+                (State::Up, None) => (ChildState::Running, child.since()),
+                (State::Down, _) => (ChildState::Down, child.since()),
+                (State::Starting, _) => (ChildState::Starting, child.since()),
+                (State::Waiting { .. }, _) => (ChildState::Waiting, child.since()),
+                (State::Stopping { .. }, _) => (ChildState::Stopping, child.since()),
+            };
             ChildSnapshot {
                 name: child.name().clone(),
                 kind: member.spec.start.kind(),
                 restart: child.rules().restart,
-                state: match child.state() {
-                    State::Down => ChildState::Down,
-                    State::Starting => ChildState::Starting,
-                    State::Up => ChildState::Running,
-                    State::Waiting { .. } => ChildState::Waiting,
-                    State::Stopping { .. } => ChildState::Stopping,
-                },
-                state_for: now.saturating_sub(child.since()),
+                state,
+                state_for: now.saturating_sub(since),
                 restarts: child.restarts(),
                 last_failure: member.last_failure.clone(),
                 mailbox: member.spec.mailbox.as_ref().and_then(|depth| depth()),

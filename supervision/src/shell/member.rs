@@ -3,15 +3,24 @@ use std::sync::Arc;
 use ractor::ActorCell;
 use tokio::sync::watch;
 
-use crate::spec::Spec;
+use super::{
+    Brood,
+    probing::{Probing, Unresponsive},
+};
+use crate::{ChildKind, spec::Spec};
 
 /// A child as the shell sees it: its declaration, and its present incarnation.
 pub(super) struct Member {
     pub(super) spec: Arc<Spec>,
     pub(super) actor: Option<ActorCell>,
+    /// Who lives under it, if it is a supervisor.
+    pub(super) below: Option<Brood>,
     pub(super) operation: Option<Operation>,
     pub(super) starts: u64,
     pub(super) last_failure: Option<String>,
+    pub(super) probing: Option<Probing>,
+    /// If its last incarnation has not answered in time.
+    pub(super) unresponsive: Option<Unresponsive>,
 }
 
 /// What is under way with a child and will be reported.
@@ -22,7 +31,17 @@ pub(super) enum Operation {
 
 impl Member {
     pub(super) fn new(spec: Arc<Spec>) -> Self {
-        Self { spec, actor: None, operation: None, starts: 0, last_failure: None }
+        let is_supervisor = spec.start.kind() == ChildKind::Supervisor;
+        Self {
+            spec,
+            below: is_supervisor.then(Brood::default),
+            actor: None,
+            operation: None,
+            starts: 0,
+            last_failure: None,
+            probing: None,
+            unresponsive: None,
+        }
     }
 
     /// The operation has been reported; was it a start that had been called back?

@@ -9,11 +9,11 @@ use std::{
 use ractor::{ActorCell, ActorRef, SpawnErr};
 use tokio::sync::{mpsc, watch};
 
-use super::{Lineage, Request, hooks};
+use super::{Lineage, Request, hooks, member::Member};
 use crate::{
-    ChildKind, Shutdown,
+    ChildKind, Shutdown, StartError,
     engine::ChildId,
-    spec::{Spec, Start, Starting},
+    spec::{Start, Starting},
 };
 
 /// What an operation on a child has come to.
@@ -53,8 +53,12 @@ pub(super) struct UnderWay {
     patience: Option<Duration>,
 }
 
-pub(super) fn begin_start(spec: &Spec, myself: &ActorRef<Request>, lineage: &Lineage) -> UnderWay {
-    let supervisor = myself.get_cell();
+pub(super) fn begin_start(
+    member: &Member,
+    myself: &ActorRef<Request>,
+    lineage: &Lineage,
+) -> UnderWay {
+    let (spec, supervisor) = (&member.spec, myself.get_cell());
     match &spec.start {
         // An actor whose `pre_start` is not through has nothing yet that could end gracefully.
         Start::Actor(start) => UnderWay {
@@ -65,11 +69,23 @@ pub(super) fn begin_start(spec: &Spec, myself: &ActorRef<Request>, lineage: &Lin
         // A supervisor may have started children, and stops them in order when called back.
         Start::Supervisor(make) => {
             let (call_back, called_back) = watch::channel(false);
-            let lineage = lineage.below(&spec.name, called_back);
+            let (name, below) = (spec.name.clone(), member.below.clone());
+            let lineage = lineage.below(&name, called_back, below.clone());
             let start = || -> Starting {
-                let launching = hooks::launch(make(), Some((supervisor, Some(lineage))));
+                let declaration = make();
                 Box::pin(async move {
-                    match launching.await {
+                    if let Some(below) = below {
+                        // Not beside those that an incarnation before has left when it was killed.
+                        tokio::select! {
+                            biased;
+                            () = below.gone() => {}
+                            () = lineage.called_back() => {
+                                let error = StartError::Cancelled { supervisor: name };
+                                return Err(SpawnErr::StartupFailed(Box::new(error)));
+                            }
+                        }
+                    }
+                    match hooks::launch(declaration, Some((supervisor, Some(lineage)))).await {
                         Ok(supervisor) => Ok(supervisor.cell()),
                         Err(error) => Err(SpawnErr::StartupFailed(Box::new(error))),
                     }
@@ -143,12 +159,18 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// Stops an actor as declared, and returns when it has ended: whether it was killed.
+/// Stops an actor as declared, and returns when it has ended: whether it was killed. `overdue` is
+/// called if it had a time to stop and did not.
 ///
 /// A kill takes effect where the actor next waits. One that never does (an endless loop without
 /// an `await`) cannot be ended by anybody, and is waited for without limit: starting its
 /// successor beside it would break "one incarnation at a time".
-pub(super) async fn stop(actor: ActorCell, kind: ChildKind, shutdown: Shutdown) -> bool {
+pub(super) async fn stop(
+    actor: ActorCell,
+    kind: ChildKind,
+    shutdown: Shutdown,
+    overdue: impl FnOnce(),
+) -> bool {
     let patience = match shutdown {
         Shutdown::BrutalKill => Some(Duration::ZERO),
         Shutdown::Timeout(patience) => Some(patience),
@@ -163,6 +185,7 @@ pub(super) async fn stop(actor: ActorCell, kind: ChildKind, shutdown: Shutdown) 
         if actor.wait(patience).await.is_ok() {
             return false;
         }
+        overdue();
     }
     actor.kill();
     let _ = actor.wait(None).await;

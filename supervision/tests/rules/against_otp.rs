@@ -1,22 +1,33 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    time::Duration,
+};
 
 use proptest::{collection::vec, prelude::*, sample::Index, strategy::Strategy as _};
 use umbel_supervision::{
     AutoShutdown, Backoff, Exit, Intensity, Restart, Strategy,
-    engine::{ChildRules, Command, Config, Ending, Engine, Input, Refusal, State, Ticket},
+    engine::{ChildId, ChildRules, Command, Config, Ending, Engine, Input, Refusal, State, Ticket},
 };
 
-use crate::model::{Kid, Model};
+use crate::model::{Kid, Model, Script, Tree};
 
-/// What happens to a supervisor, one thing after the other.
+/// What happens in a tree, one thing after the other: under which of the supervisors that run, to
+/// which name, and what.
+type Op = (Index, String, What);
+
 #[derive(Clone, Debug)]
-enum Op {
-    Exit { who: usize, abnormal: bool },
+enum What {
+    /// A panic or a kill, if abnormal.
+    Exit {
+        abnormal: bool,
+    },
     Pass(Duration),
-    Start(usize, Restart, bool),
-    Terminate(usize),
-    Restart(usize),
-    Delete(usize),
+    Start(Restart, bool),
+    Terminate,
+    Restart,
+    Delete,
     End,
 }
 
@@ -35,16 +46,16 @@ fn restart() -> impl proptest::strategy::Strategy<Value = Restart> {
 }
 
 fn op() -> impl proptest::strategy::Strategy<Value = Op> {
-    let who = 0..NAMES;
-    prop_oneof![
-        10 => (who.clone(), any::<bool>()).prop_map(|(who, abnormal)| Op::Exit { who, abnormal }),
-        5 => (0..4_u64).prop_map(|seconds| Op::Pass(Duration::from_secs(seconds))),
-        2 => (who.clone(), restart(), any::<bool>()).prop_map(|(n, r, s)| Op::Start(n, r, s)),
-        2 => who.clone().prop_map(Op::Terminate),
-        2 => who.clone().prop_map(Op::Restart),
-        1 => who.prop_map(Op::Delete),
-        1 => Just(Op::End),
-    ]
+    let what = prop_oneof![
+        20 => any::<bool>().prop_map(|abnormal| What::Exit { abnormal }),
+        5 => (0..4_u64).prop_map(|seconds| What::Pass(Duration::from_secs(seconds))),
+        2 => (restart(), any::<bool>()).prop_map(|(r, s)| What::Start(r, s)),
+        2 => Just(What::Terminate),
+        2 => Just(What::Restart),
+        1 => Just(What::Delete),
+        1 => Just(What::End),
+    ];
+    (any::<Index>(), (0..NAMES).prop_map(name), what)
 }
 
 fn config() -> impl proptest::strategy::Strategy<Value = Config> {
@@ -71,46 +82,141 @@ fn config() -> impl proptest::strategy::Strategy<Value = Config> {
     )
 }
 
-fn kids() -> impl proptest::strategy::Strategy<Value = Vec<(Restart, bool)>> {
-    vec((restart(), any::<bool>()), 0..6)
+/// A supervisor whose children are supervisors in turn: at most three levels of them.
+fn tree() -> impl proptest::strategy::Strategy<Value = Tree> {
+    let supervisor = |kids: BoxedStrategy<Vec<(Restart, bool, Option<Tree>)>>| {
+        (config(), kids).prop_map(|(config, kids)| {
+            let kids = kids.into_iter().take(config.children_max).enumerate().map(
+                |(n, (restart, significant, below))| {
+                    let significant = significant
+                        && restart != Restart::Permanent
+                        && config.auto_shutdown != AutoShutdown::Never;
+                    Kid { name: name(n), restart, significant, below }
+                },
+            );
+            Tree { config, kids: kids.collect() }
+        })
+    };
+    let actor = || (restart(), any::<bool>(), Just(None));
+    supervisor(vec(actor(), 0..5).boxed()).prop_recursive(2, 16, 4, move |inner| {
+        let nested = (restart(), any::<bool>(), inner.prop_map(Some));
+        supervisor(vec(prop_oneof![2 => actor(), 1 => nested], 0..6).boxed())
+    })
 }
 
-/// The engine with a driver that carries out each command before it looks at anything else.
-struct Rig<'a> {
+/// Engines with a driver that carries out each command before it looks at anything else.
+struct Rig {
     engine: Engine,
-    trace: Vec<String>,
-    over: bool,
-    start_succeeds: Box<dyn FnMut() -> bool + 'a>,
+    path: String,
+    trees: BTreeMap<ChildId, Tree>,
+    below: BTreeMap<String, Rig>,
+    over: Option<Ending>,
+    script: Rc<RefCell<Script>>,
 }
 
-impl Rig<'_> {
+impl Rig {
+    fn new(tree: &Tree, path: String, script: Rc<RefCell<Script>>) -> Self {
+        let (engine, trees) = (Engine::new(tree.config), BTreeMap::new());
+        let mut rig = Self { engine, path, trees, below: BTreeMap::new(), over: None, script };
+        for kid in &tree.kids {
+            rig.add(kid, Ticket(0), Duration::ZERO);
+        }
+        rig
+    }
+
+    fn add(&mut self, kid: &Kid, ticket: Ticket, now: Duration) {
+        let child = self.engine.fresh_id();
+        if let Some(tree) = &kid.below {
+            self.trees.insert(child, tree.clone());
+        }
+        let (restart, significant) = (kid.restart, kid.significant);
+        let rules = ChildRules { restart, backoff: Backoff::none(), significant };
+        self.feed(now, Input::Add { child, name: kid.name.as_str().into(), rules, ticket });
+    }
+
+    fn at(&mut self, path: &[String], now: Duration, act: &mut dyn FnMut(&mut Self)) {
+        let Some(rig) = path.first().and_then(|name| self.below.get_mut(name)) else {
+            return act(self);
+        };
+        rig.at(&path[1..], now, act);
+        if let Some(ending) = rig.over {
+            let exit = match ending {
+                Ending::GaveUp(_) => Exit::Failed("gave up".into()),
+                _ => Exit::Stopped("shutdown".into()),
+            };
+            self.exit(&path[0], exit, now);
+        }
+    }
+
+    fn exit(&mut self, name: &str, exit: Exit, now: Duration) {
+        if let Some(mut rig) = self.below.remove(name)
+            && rig.over.is_none()
+            && !exit.is_abnormal()
+        {
+            rig.feed(now, Input::End);
+        }
+        if let Some((id, _)) = self.engine.find(name) {
+            self.feed(now, Input::Exited(id, exit));
+        }
+    }
+
+    fn who(&self) -> Vec<(String, bool)> {
+        let mut who = vec![];
+        for (_, child) in self.engine.children() {
+            who.push((format!("{}/{}", self.path, child.name()), child.state() == State::Up));
+            who.extend(self.below.get(&**child.name()).iter().flat_map(|rig| rig.who()));
+        }
+        who
+    }
+
     fn feed(&mut self, now: Duration, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             for command in self.engine.step(now, input) {
-                inputs.extend(self.carry_out(command));
+                inputs.extend(self.carry_out(command, now));
             }
         }
         assert_eq!(self.engine.next_wake(), None, "without back-offs nothing waits");
     }
 
-    fn carry_out(&mut self, command: Command) -> Option<Input> {
+    fn note(&self, what: String) {
+        self.script.borrow_mut().note(format!("{}: {what}", self.path));
+    }
+
+    fn start(&mut self, id: ChildId, now: Duration) -> Input {
+        let name = self.engine.child(id).unwrap().name().to_string();
+        let rig = self.trees.get(&id).map(|tree| {
+            let path = format!("{}/{name}", self.path);
+            let mut rig = Self::new(tree, path, self.script.clone());
+            rig.feed(now, Input::Boot);
+            rig
+        });
+        let succeeds = match &rig {
+            Some(rig) => rig.over.is_none(),
+            None => self.script.borrow_mut().next_start_succeeds(),
+        };
+        self.note(format!("start {name}{}", if succeeds { "" } else { " fails" }));
+        if let Some(rig) = rig.filter(|_| succeeds) {
+            self.below.insert(name, rig);
+        }
+        if succeeds { Input::Started(id) } else { Input::StartFailed(id) }
+    }
+
+    fn carry_out(&mut self, command: Command, now: Duration) -> Option<Input> {
         match command {
-            Command::Start(id) => {
-                let succeeds = (self.start_succeeds)();
-                let name = self.engine.child(id).unwrap().name().clone();
-                self.trace.push(format!("start {name}{}", if succeeds { "" } else { " fails" }));
-                return Some(if succeeds { Input::Started(id) } else { Input::StartFailed(id) });
-            }
+            Command::Start(id) => return Some(self.start(id, now)),
             Command::Stop(id) => {
-                let name = self.engine.child(id).unwrap().name();
-                self.trace.push(format!("stop {name}"));
+                let name = self.engine.child(id).unwrap().name().to_string();
+                if let Some(mut rig) = self.below.remove(&name) {
+                    rig.feed(now, Input::End);
+                }
+                self.note(format!("stop {name}"));
                 return Some(Input::Stopped(id));
             }
             Command::Forget(_) | Command::Wait(..) | Command::GiveUp(_) => {}
             // Declarations before the boot are not answered in OTP.
             Command::Answer(Ticket(0), _) => {}
-            Command::Answer(_, answer) => self.trace.push(format!(
+            Command::Answer(_, answer) => self.note(format!(
                 "answer: {}",
                 match answer {
                     Ok(_) => "ok",
@@ -123,10 +229,10 @@ impl Rig<'_> {
                     Err(other) => panic!("{other:?}, although nothing is ever under way"),
                 }
             )),
-            Command::Booted => self.trace.push("booted".into()),
+            Command::Booted => self.note("booted".into()),
             Command::Ended(ending) => {
-                self.over = true;
-                self.trace.push(format!(
+                self.over = Some(ending);
+                self.note(format!(
                     "ended: {}",
                     match ending {
                         Ending::Asked => "asked",
@@ -141,108 +247,75 @@ impl Rig<'_> {
     }
 }
 
+fn to_model(model: &mut Model, what: &What, name: &str, now: Duration) {
+    match what {
+        What::Exit { abnormal } => model.exit(name, *abnormal, now),
+        What::Pass(_) => {}
+        What::Start(restart, significant) => {
+            model.start_child(newcomer(name, restart, significant))
+        }
+        What::Terminate => model.terminate_child(name),
+        What::Restart => model.restart_child(name),
+        What::Delete => model.delete_child(name),
+        What::End => model.end("asked"),
+    }
+}
+
+fn to_rig(rig: &mut Rig, what: &What, name: &str, now: Duration) {
+    let ticket = Ticket(1);
+    match what {
+        What::Exit { abnormal: true } => rig.exit(name, Exit::Killed, now),
+        What::Exit { abnormal: false } => rig.exit(name, Exit::Normal, now),
+        What::Pass(_) => {}
+        What::Start(restart, significant) => {
+            rig.add(&newcomer(name, restart, significant), ticket, now);
+        }
+        What::Terminate => rig.feed(now, Input::Terminate { name: name.into(), ticket }),
+        What::Restart => rig.feed(now, Input::Restart { name: name.into(), ticket }),
+        What::Delete => rig.feed(now, Input::Delete { name: name.into(), ticket }),
+        What::End => rig.feed(now, Input::End),
+    }
+}
+
+fn newcomer(name: &str, restart: &Restart, significant: &bool) -> Kid {
+    let (restart, significant) = (*restart, *significant);
+    Kid { name: name.to_owned(), restart, significant, below: None }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn one_thing_after_the_other_the_engine_does_what_otp_documents(
-        config in config(),
-        declared in kids(),
+        tree in tree(),
         failing in vec(any::<Index>(), 0..4),
-        ops in vec(op(), 0..40),
+        ops in vec(op(), 0..60),
     ) {
         // Which starts fail: the same ones for both, counted from the beginning.
-        let failing: Vec<usize> = failing.iter().map(|index| index.index(40)).collect();
-        let script = || {
-            let (mut count, failing) = (0, failing.clone());
-            move || {
-                count += 1;
-                !failing.contains(&count)
-            }
-        };
-        let kid = |n: usize, restart, significant| {
-            let significant = significant
-                && restart != Restart::Permanent
-                && config.auto_shutdown != AutoShutdown::Never;
-            Kid { name: name(n), restart, significant, running: false }
-        };
-        let declared: Vec<Kid> = declared
-            .into_iter()
-            .take(config.children_max)
-            .enumerate()
-            .map(|(n, (restart, significant))| kid(n, restart, significant))
-            .collect();
-
-        let mut model = Model::new(config, declared.clone(), script());
-        let mut rig = Rig {
-            engine: Engine::new(config),
-            trace: vec![],
-            over: false,
-            start_succeeds: Box::new(script()),
-        };
-        let rules = |kid: &Kid| ChildRules {
-            restart: kid.restart,
-            backoff: Backoff::none(),
-            significant: kid.significant,
-        };
-        for kid in &declared {
-            let (child, ticket) = (rig.engine.fresh_id(), Ticket(0));
-            let name = kid.name.as_str().into();
-            let input = Input::Add { child, name, rules: rules(kid), ticket };
-            rig.feed(Duration::ZERO, input);
-        }
+        let failing = failing.iter().map(|index| index.index(60)).collect();
+        let script = Script { failing, ..Script::default() };
+        let scripts = [(); 2].map(|()| Rc::new(RefCell::new(script.clone())));
+        let mut model = Model::new(&tree, "root".into(), scripts[0].clone());
+        let mut rig = Rig::new(&tree, "root".into(), scripts[1].clone());
         model.boot();
         rig.feed(Duration::ZERO, Input::Boot);
 
-        let (mut now, ticket) = (Duration::ZERO, Ticket(1));
-        for op in ops {
-            if model.over {
+        let mut now = Duration::ZERO;
+        for (under, name, what) in ops {
+            if model.over.is_some() {
                 break;
             }
-            match op.clone() {
-                Op::Exit { who, abnormal } => {
-                    model.exit(&name(who), abnormal, now);
-                    let exit = if abnormal { Exit::Killed } else { Exit::Normal };
-                    if let Some((id, _)) = rig.engine.find(&name(who)) {
-                        rig.feed(now, Input::Exited(id, exit));
-                    }
-                }
-                Op::Pass(time) => now += time,
-                Op::Start(n, restart, significant) => {
-                    let kid = Kid { name: name(n), restart, significant, running: false };
-                    let child = rig.engine.fresh_id();
-                    let (rules, name) = (rules(&kid), kid.name.as_str().into());
-                    model.start_child(kid);
-                    rig.feed(now, Input::Add { child, name, rules, ticket });
-                }
-                Op::Terminate(n) => {
-                    model.terminate_child(&name(n));
-                    rig.feed(now, Input::Terminate { name: name(n).into(), ticket });
-                }
-                Op::Restart(n) => {
-                    model.restart_child(&name(n));
-                    rig.feed(now, Input::Restart { name: name(n).into(), ticket });
-                }
-                Op::Delete(n) => {
-                    model.delete_child(&name(n));
-                    rig.feed(now, Input::Delete { name: name(n).into(), ticket });
-                }
-                Op::End => {
-                    model.end("asked");
-                    rig.feed(now, Input::End);
-                }
+            if let What::Pass(time) = what {
+                now += time;
             }
-            prop_assert_eq!(&rig.trace, &model.trace, "after {:?}", op);
-            let seen: Vec<_> = rig
-                .engine
-                .children()
-                .map(|(_, child)| (child.name().to_string(), child.state() == State::Up))
-                .collect();
-            let expected: Vec<_> =
-                model.kids.iter().map(|kid| (kid.name.clone(), kid.running)).collect();
-            prop_assert_eq!(seen, expected, "after {:?}", op);
+            let supervisors = model.supervisors();
+            let path = under.get(&supervisors);
+            model.at(path, now, &mut |model| to_model(model, &what, &name, now));
+            rig.at(path, now, &mut |rig| to_rig(rig, &what, &name, now));
+            let traces = scripts.each_ref().map(|script| script.borrow().trace.clone());
+            prop_assert_eq!(&traces[1], &traces[0], "after {:?} to {} under {:?}", what, name, path);
+            prop_assert_eq!(rig.who(), model.who(), "after {:?} to {} under {:?}", what, name, path);
         }
-        prop_assert_eq!(rig.trace, model.trace);
-        prop_assert_eq!(rig.over, model.over);
+        prop_assert_eq!(rig.over.is_some(), model.over.is_some());
     }
 }

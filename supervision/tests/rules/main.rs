@@ -2,5 +2,6 @@
 //! written from its documentation, and under disorder that OTP's supervisor never sees.
 
 mod against_otp;
+mod ledger;
 mod model;
 mod under_disorder;

@@ -25,39 +25,111 @@
 //! | S13 | `delete_child/2` | the child must exist and not run |
 //! | S14 | `simple_one_for_one` | children are all shut down asynchronously; a child that ended is not kept |
 //! | P1 | Tuning the Intensity and Period | a restart that fails is attempted again, and each attempt counts |
+//! | P3 | Supervision Trees | a supervisor is a child like any other: it is started with all its children, stopped with all of them, and its end is an end |
 //! | P2 | Automatic Shutdown | a termination by the supervisor, for a sibling's sake or by `terminate_child/2`, does not shut it down |
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use umbel_supervision::{AutoShutdown, Restart, Strategy, engine::Config};
 
+/// A supervisor as it is declared.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    pub(crate) config: Config,
+    pub(crate) kids: Vec<Kid>,
+}
+
+/// A child as it is declared.
 #[derive(Clone, Debug)]
 pub(crate) struct Kid {
     pub(crate) name: String,
     pub(crate) restart: Restart,
     pub(crate) significant: bool,
-    pub(crate) running: bool,
+    /// If it is a supervisor.
+    pub(crate) below: Option<Tree>,
 }
 
-pub(crate) struct Model<'a> {
-    pub(crate) config: Config,
-    pub(crate) kids: Vec<Kid>,
-    pub(crate) over: bool,
-    /// What it does, in order.
+/// What is done in the whole tree, in order, and which starts of actors fail.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script {
     pub(crate) trace: Vec<String>,
-    restarts: Vec<Duration>,
-    /// Whether the next start succeeds.
-    start_succeeds: Box<dyn FnMut() -> bool + 'a>,
+    pub(crate) failing: Vec<usize>,
+    pub(crate) starts: usize,
 }
 
-impl<'a> Model<'a> {
-    pub(crate) fn new(
-        config: Config,
-        kids: Vec<Kid>,
-        start_succeeds: impl FnMut() -> bool + 'a,
-    ) -> Self {
-        let start_succeeds = Box::new(start_succeeds);
-        Self { config, kids, over: false, trace: vec![], restarts: vec![], start_succeeds }
+impl Script {
+    pub(crate) fn note(&mut self, what: String) {
+        self.trace.push(what);
+    }
+
+    pub(crate) fn next_start_succeeds(&mut self) -> bool {
+        self.starts += 1;
+        !self.failing.contains(&self.starts)
+    }
+}
+
+/// A child as it stands.
+struct Place {
+    kid: Kid,
+    running: bool,
+    model: Option<Box<Model>>,
+}
+
+pub(crate) struct Model {
+    config: Config,
+    kids: Vec<Place>,
+    path: String,
+    /// How it ended.
+    pub(crate) over: Option<&'static str>,
+    script: Rc<RefCell<Script>>,
+    restarts: Vec<Duration>,
+}
+
+impl Model {
+    pub(crate) fn new(tree: &Tree, path: String, script: Rc<RefCell<Script>>) -> Self {
+        let place = |kid: &Kid| Place { kid: kid.clone(), running: false, model: None };
+        let kids = tree.kids.iter().map(place).collect();
+        Self { config: tree.config, kids, path, over: None, script, restarts: vec![] }
+    }
+
+    /// Who is declared, and who runs, in the whole tree.
+    pub(crate) fn who(&self) -> Vec<(String, bool)> {
+        let mut who = vec![];
+        for Place { kid, running, model } in &self.kids {
+            who.push((format!("{}/{}", self.path, kid.name), *running));
+            who.extend(model.iter().flat_map(|model| model.who()));
+        }
+        who
+    }
+
+    /// The supervisors that run, as names from the root down.
+    pub(crate) fn supervisors(&self) -> Vec<Vec<String>> {
+        let mut paths = vec![vec![]];
+        for Place { kid, model, .. } in &self.kids {
+            for below in model.iter().flat_map(|model| model.supervisors()) {
+                paths.push([vec![kid.name.clone()], below].concat());
+            }
+        }
+        paths
+    }
+
+    /// Does something to the supervisor at the end of the path, and to those above it what
+    /// follows if it ends.
+    pub(crate) fn at(&mut self, path: &[String], now: Duration, act: &mut dyn FnMut(&mut Self)) {
+        let below = path.first().and_then(|name| {
+            let index = self.position(name)?;
+            self.kids[index].model.as_mut()
+        });
+        let Some(model) = below else { return act(self) };
+        model.at(&path[1..], now, act);
+        if let Some(why) = model.over {
+            // P3; that giving up is abnormal is not OTP's: ours
+            self.exit(&path[0], why == "gave up", now);
+        }
+    }
+
+    fn note(&self, what: String) {
+        self.script.borrow_mut().note(format!("{}: {what}", self.path));
     }
 
     pub(crate) fn boot(&mut self) {
@@ -67,7 +139,7 @@ impl<'a> Model<'a> {
                 return self.end("start failed");
             }
         }
-        self.trace.push("booted".into());
+        self.note("booted".into());
     }
 
     pub(crate) fn exit(&mut self, name: &str, abnormal: bool, now: Duration) {
@@ -75,8 +147,14 @@ impl<'a> Model<'a> {
             return;
         };
         self.kids[index].running = false;
-        let significant = self.kids[index].significant;
-        match (self.kids[index].restart, abnormal) {
+        if let Some(mut model) = self.kids[index].model.take()
+            && model.over.is_none()
+            && !abnormal
+        {
+            model.end("asked"); // P3
+        }
+        let significant = self.kids[index].kid.significant;
+        match (self.kids[index].kid.restart, abnormal) {
             // S6
             (Restart::Permanent, _) | (Restart::Transient, true) => self.restart(index, now),
             (Restart::Temporary, _) => {
@@ -114,9 +192,9 @@ impl<'a> Model<'a> {
             self.stop_from(first);
             // S6: not even for a sibling's sake
             let mut position = 0;
-            self.kids.retain(|kid| {
+            self.kids.retain(|place| {
                 position += 1;
-                position <= first || kid.restart != Restart::Temporary
+                position <= first || place.kid.restart != Restart::Temporary
             });
             match (first..self.kids.len()).find(|index| !self.start(*index)) {
                 None => return,
@@ -126,7 +204,7 @@ impl<'a> Model<'a> {
     }
 
     fn significant_end(&mut self, significant: bool) {
-        let active = self.kids.iter().any(|kid| kid.significant && kid.running);
+        let active = self.kids.iter().any(|place| place.kid.significant && place.running);
         // S8
         match self.config.auto_shutdown {
             AutoShutdown::AnySignificant if significant => self.end("automatic"),
@@ -145,7 +223,7 @@ impl<'a> Model<'a> {
         } else if kid.significant && senseless {
             self.answer("significant"); // S9
         } else {
-            self.kids.push(kid);
+            self.kids.push(Place { kid, running: false, model: None });
             if self.start(self.kids.len() - 1) {
                 self.answer("ok");
             } else {
@@ -159,10 +237,9 @@ impl<'a> Model<'a> {
         // S11, P2
         let Some(index) = self.position(name) else { return self.answer("not found") };
         if self.kids[index].running {
-            self.kids[index].running = false;
-            self.trace.push(format!("stop {name}"));
+            self.stop(index);
         }
-        if self.kids[index].restart == Restart::Temporary || self.config.dynamic {
+        if self.kids[index].kid.restart == Restart::Temporary || self.config.dynamic {
             self.kids.remove(index);
         }
         self.answer("ok");
@@ -192,33 +269,53 @@ impl<'a> Model<'a> {
         }
     }
 
-    pub(crate) fn end(&mut self, why: &str) {
+    pub(crate) fn end(&mut self, why: &'static str) {
         self.stop_from(0); // S1, S7
         self.kids.clear();
-        self.trace.push(format!("ended: {why}"));
-        self.over = true;
+        self.note(format!("ended: {why}"));
+        self.over = Some(why);
     }
 
     fn stop_from(&mut self, first: usize) {
-        for kid in self.kids[first..].iter_mut().rev().filter(|kid| kid.running) {
-            kid.running = false;
-            self.trace.push(format!("stop {}", kid.name));
+        for index in (first..self.kids.len()).rev() {
+            if self.kids[index].running {
+                self.stop(index);
+            }
         }
     }
 
+    fn stop(&mut self, index: usize) {
+        if let Some(mut model) = self.kids[index].model.take() {
+            model.end("asked"); // P3
+        }
+        self.kids[index].running = false;
+        self.note(format!("stop {}", self.kids[index].kid.name));
+    }
+
     fn start(&mut self, index: usize) -> bool {
-        let succeeds = (self.start_succeeds)();
-        let kid = &mut self.kids[index];
-        kid.running = succeeds;
-        self.trace.push(format!("start {}{}", kid.name, if succeeds { "" } else { " fails" }));
+        let Kid { name, below, .. } = &self.kids[index].kid;
+        let path = format!("{}/{name}", self.path);
+        let model = below.as_ref().map(|tree| {
+            let mut model = Self::new(tree, path, self.script.clone());
+            model.boot(); // P3
+            model
+        });
+        let succeeds = match &model {
+            Some(model) => model.over.is_none(),
+            None => self.script.borrow_mut().next_start_succeeds(),
+        };
+        self.note(format!("start {name}{}", if succeeds { "" } else { " fails" }));
+        let place = &mut self.kids[index];
+        place.running = succeeds;
+        place.model = model.filter(|_| succeeds).map(Box::new);
         succeeds
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.kids.iter().position(|kid| kid.name == name)
+        self.kids.iter().position(|place| place.kid.name == name)
     }
 
     fn answer(&mut self, answer: &str) {
-        self.trace.push(format!("answer: {answer}"));
+        self.note(format!("answer: {answer}"));
     }
 }

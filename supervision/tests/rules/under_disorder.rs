@@ -1,14 +1,17 @@
 //! Answers come late and in any order, children die at any moment, requests cross one another:
 //! what OTP's supervisor keeps out by doing one thing at a time. Here no model says what exactly
-//! is done, but what is never done, and where it all must lead.
+//! is done, but what is never done, and where it all must lead: `Ledger` says what OTP's rules
+//! demand then.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{collection::vec, prelude::*, strategy::Strategy as _};
 use umbel_supervision::{
     AutoShutdown, Backoff, Exit, Intensity, Restart, Strategy,
-    engine::{ChildId, ChildRules, Command, Config, Engine, Input, State, Ticket},
+    engine::{ChildId, ChildRules, Command, Config, Ending, Engine, Input, State, Ticket},
 };
+
+use crate::ledger::Ledger;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -49,7 +52,12 @@ struct World {
     not_before: BTreeMap<ChildId, Duration>,
     /// Somebody has interfered with the order of starts.
     by_hand: bool,
+    ledger: Ledger,
+    /// Ends that OTP too looks at only when all are started.
+    early: Vec<(ChildId, Restart, bool)>,
     owed: Vec<Ticket>,
+    /// Those of them that wait for a start.
+    starts_owed: BTreeMap<Ticket, ChildId>,
     next_ticket: u64,
     booted: bool,
     /// It has given up, or been told to end.
@@ -68,6 +76,10 @@ impl World {
             assert!(!self.ended || refusal, "{command:?} after the end");
             self.check(command);
         }
+        if self.booted && !self.ended {
+            let given_up = matches!(self.engine.ending(), Some(Ending::GaveUp(_)));
+            assert_eq!(given_up, self.ledger.give_up_due().is_some(), "one restart too many");
+        }
         if let Some(wake) = self.engine.next_wake() {
             let mut later = self.engine.clone();
             later.step(self.now.max(wake), Input::Tick);
@@ -82,6 +94,7 @@ impl World {
                 assert!(!self.forgotten.contains(&id));
                 let before = self.lives.insert(id, Life::Starting);
                 assert_eq!(before, None, "two incarnations of one child");
+                self.ledger.started(id);
                 let due = self.not_before.remove(&id).unwrap_or_default();
                 assert!(self.now >= due, "started before its back-off is over");
                 let in_group = self.config.strategy != Strategy::OneForOne && !self.by_hand;
@@ -93,6 +106,8 @@ impl World {
             Command::Stop(id) => {
                 let before = self.lives.insert(id, Life::Stopping);
                 assert!(matches!(before, Some(Life::Starting | Life::Up)), "{before:?} stopped");
+                let over = self.over || self.engine.ending().is_some();
+                assert!(over || self.ledger.may_stop(id), "stopped for no reason");
                 let in_order = !self.config.dynamic && self.ending;
                 if in_order {
                     let younger = self.lives.range(id..).skip(1).count();
@@ -107,6 +122,7 @@ impl World {
             Command::Answer(ticket, _) => {
                 let position = self.owed.iter().position(|owed| *owed == ticket);
                 self.owed.remove(position.expect("each request is answered once"));
+                self.starts_owed.remove(&ticket);
             }
             Command::Wait(id, wait) => {
                 assert!(!wait.is_zero());
@@ -117,8 +133,16 @@ impl World {
                 assert_eq!(self.engine.children().count(), 0);
                 self.ended = true;
             }
-            Command::Booted => self.booted = true,
-            Command::GiveUp(_) => self.over = true,
+            Command::Booted => {
+                self.booted = true;
+                for (id, restart, abnormal) in std::mem::take(&mut self.early) {
+                    self.ledger.ended(id, restart, abnormal, self.now);
+                }
+            }
+            Command::GiveUp(id) => {
+                assert_eq!(self.ledger.give_up_due(), Some(id));
+                self.over = true;
+            }
         }
     }
 
@@ -147,7 +171,13 @@ impl World {
                 self.lives.insert(id, Life::Up);
                 self.feed(Input::Started(id));
             }
-            Some(Life::Starting) => self.feed(Input::StartFailed(id)),
+            Some(Life::Starting) => {
+                let asked_for = self.starts_owed.values().any(|child| *child == id);
+                if self.booted && !self.is_ending() {
+                    self.ledger.start_failed(id, asked_for, self.now);
+                }
+                self.feed(Input::StartFailed(id));
+            }
             Some(Life::Stopping) => self.feed(Input::Stopped(id)),
             other => panic!("{other:?} owes nothing"),
         }
@@ -162,13 +192,24 @@ impl World {
         }
         let id = up[which % up.len()];
         self.lives.remove(&id);
+        let restart = self.engine.child(id).expect("it is up").rules().restart;
+        if !self.booted {
+            self.early.push((id, restart, abnormal));
+        } else if !self.is_ending() {
+            self.ledger.ended(id, restart, abnormal, self.now);
+        }
         self.feed(Input::Exited(id, if abnormal { Exit::Killed } else { Exit::Normal }));
     }
 
     fn add(&mut self, n: usize, restart: Restart, backoff: Backoff) {
         let (child, ticket) = (self.engine.fresh_id(), self.ticket());
+        self.starts_owed.insert(ticket, child);
         let rules = ChildRules { restart, backoff, significant: false };
         self.feed(Input::Add { child, name: name(n), rules, ticket });
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ended || self.engine.ending().is_some()
     }
 
     /// All owed answers come, and all go well; time passes as it must.
@@ -252,7 +293,10 @@ proptest! {
             forgotten: vec![],
             not_before: BTreeMap::new(),
             by_hand: false,
+            ledger: Ledger::new(config),
+            early: vec![],
             owed: vec![],
+            starts_owed: BTreeMap::new(),
             next_ticket: 0,
             booted: false,
             over: false,
@@ -282,12 +326,18 @@ proptest! {
                     let ticket = world.ticket();
                     // A termination by hand is in no order.
                     world.ending = false;
+                    if let Some((id, _)) = world.engine.find(&name(n)) {
+                        world.ledger.terminated(id);
+                    }
                     world.feed(Input::Terminate { name: name(n), ticket });
                 }
                 Op::Restart(n) => {
                     let ticket = world.ticket();
                     world.by_hand = true;
                     world.not_before.clear();
+                    if let Some((id, _)) = world.engine.find(&name(n)) {
+                        world.starts_owed.insert(ticket, id);
+                    }
                     world.feed(Input::Restart { name: name(n), ticket });
                 }
                 Op::Delete(n) => {
@@ -302,6 +352,7 @@ proptest! {
         for (id, child) in world.engine.children() {
             let up = world.lives.get(&id) == Some(&Life::Up);
             prop_assert_eq!(child.state(), if up { State::Up } else { State::Down });
+            prop_assert!(world.ledger.may_rest(id, up), "{} rests too early", child.name());
         }
         if !world.ended {
             (world.over, world.ending) = (true, true);

@@ -1,6 +1,8 @@
 //! Supervisors with real actors, on tokio's paused clock: whatever waits, waits no time.
 
+mod deadline;
 mod dynamic;
+mod frozen;
 mod group;
 mod nested;
 mod observe;

@@ -5,7 +5,10 @@ use std::sync::{
 
 use umbel_supervision::{ChildSpec, ChildState, Restart, Strategy, Supervisor, SupervisorRef};
 
-use crate::probe::{Lab, SECOND, cell_of, fail, until, until_state};
+use crate::{
+    frozen::{Blocker, Order, gate},
+    probe::{Lab, SECOND, cell_of, fail, state_of, until, until_state},
+};
 
 fn sub(lab: &Lab) -> ChildSpec {
     let lab = lab.clone();
@@ -75,6 +78,46 @@ async fn a_nested_supervisor_that_is_killed_is_restarted_with_its_children() {
     until("the old children are gone", async || lab.alive() == 3).await;
     root.stop().await;
     lab.assert_empty().await;
+}
+
+// A thread that is blocked makes no progress on the paused clock, so here time is real.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_successor_of_a_killed_supervisor_waits_until_the_children_before_are_gone() {
+    for levels in [1, 2] {
+        let (opener, gate) = gate();
+        let starts = Arc::new(AtomicUsize::new(0));
+        let blocker = {
+            let starts = starts.clone();
+            ChildSpec::actor("blocker", move || {
+                starts.fetch_add(1, Ordering::SeqCst);
+                (Blocker(gate.clone()), ())
+            })
+        };
+        let mut tree = Supervisor::new("sub", Strategy::OneForOne).child(blocker);
+        for _ in 1..levels {
+            let below = tree.clone();
+            let child = ChildSpec::supervisor("sub", move || below.clone());
+            tree = Supervisor::new("sub", Strategy::OneForOne).child(child);
+        }
+        let sub = ChildSpec::supervisor("sub", move || tree.clone());
+        let root = Supervisor::new("root", Strategy::OneForOne).child(sub).start().await.unwrap();
+        let mut lowest = root.clone();
+        for _ in 0..levels {
+            lowest = lowest.supervisor("sub").await.unwrap().unwrap();
+        }
+        cell_of(&lowest, "blocker").await.send_message(Order::Block).unwrap();
+        let sub = cell_of(&root, "sub").await;
+        sub.kill();
+        sub.wait(None).await.unwrap();
+        until_state(&root, "sub", ChildState::Starting).await;
+        tokio::time::sleep(SECOND / 5).await;
+        assert_eq!(state_of(&root, "sub").await, Some(ChildState::Starting));
+        assert_eq!(starts.load(Ordering::SeqCst), 1, "two incarnations of one child");
+        opener.send(()).unwrap();
+        until_state(&root, "sub", ChildState::Running).await;
+        assert_eq!(starts.load(Ordering::SeqCst), 2);
+        root.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

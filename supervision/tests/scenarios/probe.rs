@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorProcessingErr, ActorRef, Message, RpcReplyPort, SupervisionEvent,
+};
 use umbel_supervision::{ChildSpec, ChildState, SupervisorRef};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -16,6 +18,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) struct Lab {
     log: Arc<Mutex<Vec<String>>>,
     alive: Arc<AtomicUsize>,
+    pings: Arc<AtomicUsize>,
 }
 
 /// What a probe does when.
@@ -38,6 +41,7 @@ pub(crate) enum Act {
 /// What a probe is told to do.
 pub(crate) enum Poke {
     Do(Act),
+    Answer(RpcReplyPort<()>),
 }
 
 impl Message for Poke {}
@@ -88,10 +92,16 @@ impl Actor for Probe {
     async fn handle(
         &self,
         _: ActorRef<Poke>,
-        Poke::Do(act): Poke,
+        poke: Poke,
         _: &mut Life,
     ) -> Result<(), ActorProcessingErr> {
-        act.perform().await
+        match poke {
+            Poke::Do(act) => act.perform().await,
+            Poke::Answer(reply) => {
+                self.lab.pings.fetch_add(1, Ordering::SeqCst);
+                Ok(reply.send(())?)
+            }
+        }
     }
 
     async fn post_stop(&self, _: ActorRef<Poke>, _: &mut Life) -> Result<(), ActorProcessingErr> {
@@ -122,6 +132,9 @@ impl Lab {
             let script = script(incarnations.fetch_add(1, Ordering::SeqCst));
             (Probe { name, script, lab: lab.clone() }, ())
         })
+        .ping(|it| async {
+            let _ = ActorRef::<Poke>::from(it).call(Poke::Answer, None).await;
+        })
     }
 
     fn note(&self, what: String) {
@@ -132,6 +145,11 @@ impl Lab {
     /// by itself or was stopped, nothing when it has failed or was killed.
     pub(crate) fn traces(&self) -> String {
         std::mem::take(&mut *self.log.lock().unwrap()).join(" ")
+    }
+
+    /// How often probes have answered whether they answer.
+    pub(crate) fn pings(&self) -> usize {
+        self.pings.load(Ordering::SeqCst)
     }
 
     pub(crate) fn alive(&self) -> usize {
