@@ -1,9 +1,11 @@
 //! The one handle to an actor.
 
+mod error;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::hash::{Hash, Hasher};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,16 +13,14 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use thiserror::Error;
 use tokio::time::sleep_until;
 
-use crate::codec::EncodeError;
+pub use self::error::{AskError, TellError};
 use crate::message::{Message, RemoteMessage};
-use crate::parcel::Permit;
 use crate::reply::{Reply, ReplyCell};
-use crate::slot::{Offer, Slot};
+use crate::slot::{Offer, Slot, Teller};
 use crate::watch::Watch;
-use crate::wire::{self, ActorPath, Deliver, Imported, Route, RouteError, Unanswered};
+use crate::wire::{self, ActorPath, Deliver, Imported, Route, RouteError};
 
 /// The deadline of [`Address::ask`]: OTP's default for `gen_server:call`.
 pub const ASK_DEADLINE: Duration = Duration::from_secs(5);
@@ -44,135 +44,6 @@ struct There {
     route: Arc<dyn Route>,
 }
 
-/// Why a message was not sent. It is handed back: nothing was lost.
-#[derive(Error)]
-#[non_exhaustive]
-pub enum TellError<M> {
-    /// There is no room: the mailbox is full, or the receiving node has given no credit. Only
-    /// [`Address::try_tell`] says so; [`Address::tell`] waits.
-    #[error("there is no room for the message, which was not sent; wait for room with `tell`")]
-    Full(M),
-    /// The actor is between two lives. Only [`Address::try_tell`] says so.
-    #[error("the actor is being restarted; the message was not sent")]
-    Restarting(M),
-    /// The actor has ended and will not come back.
-    #[error("the actor has ended; the message was not sent")]
-    Closed(M),
-    /// There is no link to the actor's node.
-    #[error("node {node} cannot be reached; the message was not sent")]
-    Unreachable {
-        /// The message. A [`Reply`] within it may be spent.
-        message: M,
-        /// The node.
-        node: String,
-    },
-    /// The message does not fit into a frame, or its `Serialize` failed.
-    #[error("the message was not sent: {why}")]
-    Unencodable {
-        /// The message. A [`Reply`] within it may be spent.
-        message: M,
-        /// The cause.
-        why: EncodeError,
-    },
-    /// Too many asks wait for their answers over this link.
-    #[error("{max} asks over this link already wait; the message was not sent")]
-    TooManyAsks {
-        /// The message. A [`Reply`] within it may be spent.
-        message: M,
-        /// The bound.
-        max: usize,
-    },
-}
-
-impl<M> TellError<M> {
-    /// The message that was not sent.
-    pub fn into_message(self) -> M {
-        match self {
-            Self::Full(message)
-            | Self::Restarting(message)
-            | Self::Closed(message)
-            | Self::Unreachable { message, .. }
-            | Self::Unencodable { message, .. }
-            | Self::TooManyAsks { message, .. } => message,
-        }
-    }
-}
-
-impl<M> fmt::Debug for TellError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full(_) => "Full",
-            Self::Restarting(_) => "Restarting",
-            Self::Closed(_) => "Closed",
-            Self::Unreachable { .. } => "Unreachable",
-            Self::Unencodable { .. } => "Unencodable",
-            Self::TooManyAsks { .. } => "TooManyAsks",
-        })
-    }
-}
-
-/// Why a question got no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AskError {
-    /// The actor's life ended before it took the question, which will not be handled. It is safe to
-    /// ask again: where a supervisor starts the actor anew, its next life answers.
-    #[error("the actor ended before it took the question, which will not be handled")]
-    Closed,
-    /// The deadline passed. Whether the question was or will be handled is unknown.
-    #[error("no answer within {0:?}; whether the question was handled is unknown")]
-    TimedOut(Duration),
-    /// The actor took the question and dropped the reply: it crashed, or chose not to answer.
-    #[error("the actor dropped the reply without an answer")]
-    Dropped,
-    /// There is no such actor on its node; the question was not handled.
-    #[error("there is no such actor on its node")]
-    NoSuchActor,
-    /// The question or the answer could not be decoded, and why.
-    #[error("it could not be decoded: {0}")]
-    Undecodable(String),
-    /// The question could not be encoded (it was not sent), or its answer could not.
-    #[error("it could not be encoded: {0}")]
-    Unencodable(String),
-    /// The actor or the link has more questions waiting than it may; this one was not handled.
-    #[error("the actor or the link to it is overloaded; the question was not handled")]
-    Overloaded,
-    /// There is no link to the node; the question was not sent.
-    #[error("node {0} cannot be reached; the question was not sent")]
-    Unreachable(String),
-    /// The link was lost while the question was under way.
-    #[error("the link to node {0} was lost; whether the question was handled is unknown")]
-    LinkLost(String),
-    /// The actor, on another node, is between two lives; the question was not handled.
-    #[error("the actor is being restarted; the question was not handled")]
-    Restarting,
-}
-
-impl From<Unanswered> for AskError {
-    fn from(why: Unanswered) -> Self {
-        match why {
-            Unanswered::Dropped => Self::Dropped,
-            Unanswered::NoSuchActor => Self::NoSuchActor,
-            Unanswered::Undecodable(why) => Self::Undecodable(why),
-            Unanswered::Unencodable(why) => Self::Unencodable(why),
-            Unanswered::Overloaded => Self::Overloaded,
-            Unanswered::LinkLost(node) => Self::LinkLost(node),
-            Unanswered::Restarting => Self::Restarting,
-        }
-    }
-}
-
-impl<M> From<TellError<M>> for AskError {
-    fn from(why: TellError<M>) -> Self {
-        match why {
-            TellError::Closed(_) | TellError::Restarting(_) => Self::Closed,
-            TellError::Full(_) | TellError::TooManyAsks { .. } => Self::Overloaded,
-            TellError::Unreachable { node, .. } => Self::Unreachable(node),
-            TellError::Unencodable { why, .. } => Self::Unencodable(why.to_string()),
-        }
-    }
-}
-
 impl<M: Message> Address<M> {
     pub(crate) fn local(slot: Arc<Slot<M>>) -> Self {
         Self { place: Place::Here(slot) }
@@ -185,12 +56,15 @@ impl<M: Message> Address<M> {
     /// # Errors
     /// [`TellError`], with the message.
     pub async fn tell(&self, message: M) -> Result<(), TellError<M>> {
+        // As tokio's channels do: who tells on and on would never give the receiver its turn where
+        // both run on one thread.
+        tokio::task::coop::consume_budget().await;
         match &self.place {
-            Place::Here(slot) => match slot.offer(message, || Permit::Place) {
+            Place::Here(slot) => match slot.offer(message, &Teller) {
                 Offer::Accepted => Ok(()),
                 Offer::Gone(message) => Err(TellError::Closed(message)),
                 Offer::Full(message) | Offer::Absent(message) => {
-                    slot.push(message, || Permit::Place).await.map_err(TellError::Closed)
+                    slot.push(message, &Teller).await.map_err(TellError::Closed)
                 }
             },
             Place::There(there) => there.tell(message).await,
@@ -203,7 +77,7 @@ impl<M: Message> Address<M> {
     /// [`TellError`], with the message.
     pub fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
         match &self.place {
-            Place::Here(slot) => match slot.offer(message, || Permit::Place) {
+            Place::Here(slot) => match slot.offer(message, &Teller) {
                 Offer::Accepted => Ok(()),
                 Offer::Gone(message) => Err(TellError::Closed(message)),
                 Offer::Full(message) => Err(TellError::Full(message)),
@@ -245,45 +119,19 @@ impl<M: Message> Address<M> {
         deadline: Duration,
         question: impl FnOnce(Reply<T>) -> M,
     ) -> Result<T, AskError> {
-        let cell = ReplyCell::new(deadline);
+        let cell = poll_fn(|cx| Poll::Ready(ReplyCell::new(deadline, cx))).await;
         let message = question(Reply::local(cell.clone()));
-        let mut asking = Asking { cell: &cell, answered: false };
-        let until = cell.until();
+        let asking = Asking { cell, fresh: true, answered: false };
         match &self.place {
-            Place::Here(slot) => {
-                let permit = || Permit::Asked(cell.clone());
-                match slot.offer(message, permit) {
-                    Offer::Accepted => {}
-                    Offer::Gone(_) => return Err(AskError::Closed),
-                    Offer::Full(message) | Offer::Absent(message) => {
-                        tokio::select! {
-                            biased;
-                            pushed = slot.push(message, permit) => {
-                                pushed.map_err(|_| AskError::Closed)?;
-                            }
-                            () = sleep_until(until) => return Err(AskError::TimedOut(deadline)),
-                        }
-                    }
+            Place::Here(slot) => match slot.offer(message, &asking.cell) {
+                Offer::Accepted => asking.await,
+                Offer::Gone(_) => Err(AskError::Closed),
+                // Boxed, here and below, so that the usual ask stays small and is cheaply moved.
+                Offer::Full(message) | Offer::Absent(message) => {
+                    Box::pin(asking.push(slot, message)).await
                 }
-                // The actor's docket keeps the deadline, and tells if the actor ends before it
-                // takes the question.
-                poll_fn(|cx| asking.poll(cx)).await
-            }
-            Place::There(there) => {
-                let mut time_out = pin!(sleep_until(until));
-                tokio::select! {
-                    biased;
-                    told = there.tell(message) => told?,
-                    () = time_out.as_mut() => return Err(AskError::TimedOut(deadline)),
-                }
-                poll_fn(|cx| match asking.poll(cx) {
-                    Poll::Ready(outcome) => Poll::Ready(outcome),
-                    Poll::Pending => {
-                        time_out.as_mut().poll(cx).map(|()| Err(AskError::TimedOut(deadline)))
-                    }
-                })
-                .await
-            }
+            },
+            Place::There(there) => Box::pin(asking.tell(there, message)).await,
         }
     }
 
@@ -396,20 +244,60 @@ impl There {
 }
 
 /// An ask that waits; dropped, it tells the other side that nobody waits any more.
-struct Asking<'a, T> {
-    cell: &'a ReplyCell<T>,
+struct Asking<T> {
+    cell: Arc<ReplyCell<T>>,
+    /// The cell has the waker of the very poll in which it was made.
+    fresh: bool,
     answered: bool,
 }
 
-impl<T> Asking<'_, T> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, AskError>> {
+impl<T: Send + 'static> Asking<T> {
+    /// Waits for room in an actor's mailbox, and then for the answer.
+    async fn push<M: Message>(mut self, slot: &Slot<M>, message: M) -> Result<T, AskError> {
+        self.fresh = false;
+        let until = self.cell.until();
+        tokio::select! {
+            biased;
+            pushed = slot.push(message, &self.cell) => pushed.map_err(|_| AskError::Closed)?,
+            () = sleep_until(until) => return Err(AskError::NoRoom(self.cell.within())),
+        }
+        // The actor's docket keeps the deadline, and tells if the actor ends before it takes the
+        // question.
+        self.await
+    }
+
+    /// Asks over a link. Nobody but the asker itself keeps the deadline there.
+    async fn tell<M: Message>(mut self, there: &There, message: M) -> Result<T, AskError> {
+        self.fresh = false;
+        let within = self.cell.within();
+        let mut time_out = pin!(sleep_until(self.cell.until()));
+        tokio::select! {
+            biased;
+            told = there.tell(message) => told?,
+            () = time_out.as_mut() => return Err(AskError::NoRoom(within)),
+        }
+        tokio::select! {
+            biased;
+            outcome = self => outcome,
+            () = time_out => Err(AskError::TimedOut(within)),
+        }
+    }
+}
+
+impl<T> Future for Asking<T> {
+    type Output = Result<T, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.fresh) && !self.cell.is_settled() {
+            return Poll::Pending;
+        }
         let outcome = self.cell.poll(cx);
         self.answered = outcome.is_ready();
         outcome
     }
 }
 
-impl<T> Drop for Asking<'_, T> {
+impl<T> Drop for Asking<T> {
     fn drop(&mut self) {
         if !self.answered {
             self.cell.abandon();

@@ -1,20 +1,20 @@
 //! The questions that wait for one incarnation of an actor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// The least number of questions that are entered before the settled ones are struck off.
-const STRIKE_OFF_AT: usize = 32;
+/// The least number of questions that are entered before the settled ones are struck off. Small:
+/// allocators keep only a few freed blocks of a size at hand, and this many are freed at once.
+const STRIKE_OFF_AT: usize = 6;
 
 /// Who waits for an answer.
 pub(crate) trait Asker: Send + Sync {
-    /// The actor took the question out of its mailbox.
-    fn taken(&self);
-
     /// Whether the answer is there, or nobody waits for it any more.
     fn is_settled(&self) -> bool;
 
@@ -24,8 +24,7 @@ pub(crate) trait Asker: Send + Sync {
     /// It is too late.
     fn expire(&self);
 
-    /// The mailbox closed. A question that was taken out of it may still be answered (its reply may
-    /// have been handed on); one that was not will not be.
+    /// The mailbox closed with the question in it: it will not be handled.
     fn closed(&self);
 }
 
@@ -38,6 +37,10 @@ pub(crate) trait Asker: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Docket {
     state: Mutex<State>,
+    /// How many questions the actor has taken out of its mailbox. They are in the mailbox in the
+    /// order in which they were entered, so this tells of each whether it was taken. Only the actor
+    /// writes it, in a line of memory that askers do not write.
+    taken: CachePadded<AtomicU64>,
     /// Told when the clerk must look earlier than it meant to.
     sooner: Notify,
     /// The actor's. Its end is the docket's too, while an asker's own might end before.
@@ -46,10 +49,18 @@ pub(crate) struct Docket {
 
 #[derive(Default)]
 struct State {
-    open: Vec<Arc<dyn Asker>>,
+    /// How many questions were put into the mailbox.
+    entered: u64,
+    open: Vec<Entry>,
     /// When the clerk looks next; `None` while there is none.
     next: Option<Instant>,
     closed: bool,
+}
+
+struct Entry {
+    /// How many questions were put into the mailbox before it.
+    number: u64,
+    asker: Arc<dyn Asker>,
 }
 
 impl std::fmt::Debug for State {
@@ -63,36 +74,44 @@ impl Docket {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
+            taken: CachePadded::new(AtomicU64::new(0)),
             sooner: Notify::new(),
             runtime: Handle::current(),
         })
     }
 
-    /// Enters a question that is in the mailbox.
-    pub(crate) fn enter(self: &Arc<Self>, asker: Arc<dyn Asker>) {
-        if asker.is_settled() {
-            return;
-        }
-        let until = asker.until();
+    /// Puts a question into the mailbox by `send`, and enters it unless that fails.
+    ///
+    /// Under the lock, so that questions are entered in the order in which they lie in the mailbox.
+    /// Nothing of the user's runs there: a send is a push, and an asker that is settled holds
+    /// nothing of the user's.
+    pub(crate) fn enter<A: Asker + 'static, E>(
+        self: &Arc<Self>,
+        asker: &Arc<A>,
+        send: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut state = self.state.lock();
-        if state.closed {
+        send()?;
+        let number = state.entered;
+        state.entered += 1;
+        if asker.is_settled() {
+            return Ok(());
+        }
+        if state.closed && number >= self.taken.load(Ordering::Acquire) {
             drop(state);
             asker.closed();
-            if asker.is_settled() {
-                return;
-            }
-            state = self.state.lock();
+            return Ok(());
         }
         if state.open.len() == state.open.capacity() {
-            // A settled asker holds nothing of the user's that could be dropped under the lock.
-            state.open.retain(|asker| !asker.is_settled());
+            state.open.retain(|entry| !entry.asker.is_settled());
             let room = state.open.capacity() - state.open.len();
             if room <= state.open.len() {
                 let more = state.open.len().max(STRIKE_OFF_AT);
                 state.open.reserve(more);
             }
         }
-        state.open.push(asker);
+        let until = asker.until();
+        state.open.push(Entry { number, asker: asker.clone() });
         match state.next {
             Some(next) if next <= until => {}
             Some(_) => {
@@ -104,20 +123,32 @@ impl Docket {
                 self.runtime.spawn(self.clone().look_after(until));
             }
         }
+        Ok(())
+    }
+
+    /// The actor took the next question out of its mailbox. Called by the actor alone.
+    #[inline]
+    pub(crate) fn take(&self) {
+        let taken = self.taken.load(Ordering::Relaxed);
+        self.taken.store(taken + 1, Ordering::Release);
     }
 
     /// Tells all whose question the actor has not taken that it will not be taken. The others are
-    /// looked after until they are answered or late.
+    /// looked after until they are answered or late: their replies may have been handed on.
     pub(crate) fn close(&self) {
-        let open = {
+        let unread: Vec<_> = {
             let mut state = self.state.lock();
             state.closed = true;
-            state.open.clone()
+            let taken = self.taken.load(Ordering::Acquire);
+            let first = state.open.partition_point(|entry| entry.number < taken);
+            let unread = state.open.drain(first..).collect();
+            // Or the clerk would wait for the deadlines of what has long been answered.
+            state.open.retain(|entry| !entry.asker.is_settled());
+            unread
         };
-        for asker in open {
-            asker.closed();
+        for entry in unread {
+            entry.asker.closed();
         }
-        self.state.lock().open.retain(|asker| !asker.is_settled());
         self.sooner.notify_one();
     }
 
@@ -143,7 +174,7 @@ impl Docket {
         let mut late = Vec::new();
         let next = {
             let mut state = self.state.lock();
-            state.open.retain(|asker| {
+            state.open.retain(|Entry { asker, .. }| {
                 let is_late = !asker.is_settled() && asker.until() <= now;
                 if is_late {
                     late.push(asker.clone());
@@ -153,7 +184,7 @@ impl Docket {
             // What a burst has left behind.
             let open = state.open.len();
             state.open.shrink_to(2 * open.max(STRIKE_OFF_AT));
-            state.next = state.open.iter().map(|asker| asker.until()).min();
+            state.next = state.open.iter().map(|entry| entry.asker.until()).min();
             state.next
         };
         for asker in late {
@@ -162,3 +193,6 @@ impl Docket {
         next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
+
+use crate::parcel::Entry;
 
 const CLOSED: u64 = 1 << 63;
 
@@ -15,19 +18,40 @@ const CLOSED: u64 = 1 << 63;
 /// actor gives it back when it takes the message. A place belongs to a *message* (it travels with
 /// it, see [`crate::parcel`]), so raw casts and timers, which take none, give none back.
 ///
-/// Waiting senders go in first-in, first-out order. One is woken when the mailbox is half empty
-/// again, and wakes the next while there is room: a burst of messages costs one wake-up.
+/// A sender that waits is woken, first in, first out, when the mailbox is half empty again, and
+/// wakes the next while there is room. Others may pass it meanwhile: kept out, all senders would
+/// wait anew for each of their messages. So a burst costs one wake-up.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// Messages that took a place and wait, and [`CLOSED`].
-    word: AtomicU64,
-    /// Messages that wait and took no place: a link's credit bounds them, and they must not keep
-    /// those out who wait for a place.
-    beside: AtomicU64,
+    entries: CachePadded<Entries>,
+    exits: CachePadded<Exits>,
     /// Senders that wait.
     waiting: AtomicUsize,
     capacity: u64,
     room: Notify,
+}
+
+/// What senders write. Apart from what the actor writes: a line of memory that two cores write for
+/// each message costs more than all else that is done here.
+#[derive(Debug)]
+struct Entries {
+    /// Places that were taken so far, and [`CLOSED`].
+    placed: AtomicU64,
+    /// [`Exits::placed`] as a sender saw it last, never more than it is. While it says that there
+    /// is room, senders need not look at what the actor writes.
+    left: AtomicU64,
+    /// Messages that took no place: a link's credit bounds them, and they must not keep those out
+    /// who wait for a place.
+    beside: AtomicU64,
+}
+
+/// What the actor writes, and a sender whose message is refused behind the gate.
+#[derive(Debug)]
+struct Exits {
+    /// Places that were given back so far.
+    placed: AtomicU64,
+    /// Messages without a place that were taken.
+    beside: AtomicU64,
 }
 
 /// Why a gate let nobody in.
@@ -42,58 +66,84 @@ pub(crate) enum Barred {
 impl Gate {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            word: AtomicU64::new(0),
-            beside: AtomicU64::new(0),
+            entries: CachePadded::new(Entries {
+                placed: AtomicU64::new(0),
+                left: AtomicU64::new(0),
+                beside: AtomicU64::new(0),
+            }),
+            exits: CachePadded::new(Exits { placed: AtomicU64::new(0), beside: AtomicU64::new(0) }),
             waiting: AtomicUsize::new(0),
             capacity: capacity.max(1) as u64,
             room: Notify::new(),
         }
     }
 
-    /// Takes a place, if there is one and nobody waits for it.
+    /// Takes a place, if there is one.
     #[inline]
     pub(crate) fn try_enter(&self) -> Result<(), Barred> {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            return Err(if self.is_closed() { Barred::Closed } else { Barred::Full });
-        }
-        self.take()
-    }
-
-    #[inline]
-    fn take(&self) -> Result<(), Barred> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut taken = self.entries.placed.load(Ordering::Relaxed);
         loop {
-            if word & CLOSED != 0 {
+            if taken & CLOSED != 0 {
                 return Err(Barred::Closed);
             }
-            if word >= self.capacity {
-                return Err(Barred::Full);
+            // More may have left than had been taken when `taken` was read: the exchange fails then.
+            if taken.saturating_sub(self.entries.left.load(Ordering::Relaxed)) >= self.capacity {
+                let left = self.exits.placed.load(Ordering::SeqCst);
+                self.entries.left.store(left, Ordering::Relaxed);
+                if taken.saturating_sub(left) >= self.capacity {
+                    return Err(Barred::Full);
+                }
             }
-            match self.word.compare_exchange_weak(
-                word,
-                word + 1,
+            match self.entries.placed.compare_exchange_weak(
+                taken,
+                taken + 1,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok(()),
-                Err(seen) => word = seen,
+                Err(seen) => taken = seen,
             }
         }
     }
 
     /// Lets a message in beside the places: what another bound (a link's credit) already holds in
     /// check. False where the gate is closed.
+    #[inline]
     pub(crate) fn enter_beside(&self) -> bool {
         if self.is_closed() {
             return false;
         }
-        self.beside.fetch_add(1, Ordering::AcqRel);
+        self.entries.beside.fetch_add(1, Ordering::AcqRel);
         true
     }
 
     /// A message that came in beside the places was taken.
+    #[inline]
     pub(crate) fn leave_beside(&self) {
-        self.beside.fetch_sub(1, Ordering::AcqRel);
+        self.exits.beside.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Lets a message in that another incarnation had let in before.
+    pub(crate) fn readmit(&self, entry: Entry) {
+        match entry {
+            Entry::Raw => {}
+            Entry::Placed | Entry::Asked => {
+                self.entries.placed.fetch_add(1, Ordering::AcqRel);
+            }
+            Entry::Beside => {
+                self.entries.beside.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// A message that had come in so was taken, or was refused behind the gate.
+    #[inline]
+    pub(crate) fn leave_by(&self, entry: Entry) {
+        match entry {
+            Entry::Raw => {}
+            Entry::Placed | Entry::Asked => self.leave(),
+            Entry::Beside => self.leave_beside(),
+        }
     }
 
     /// Waits for a place. False where the gate is closed.
@@ -113,7 +163,7 @@ impl Gate {
                 return false;
             }
             room.await;
-            match self.take() {
+            match self.try_enter() {
                 Ok(()) => {
                     self.pass_on();
                     return true;
@@ -129,10 +179,13 @@ impl Gate {
     pub(crate) fn leave(&self) {
         // SeqCst here and where a sender starts to wait: each writes one word and then reads the
         // other's, and on a weaker order both could miss the other.
-        let before = self.word.fetch_sub(1, Ordering::SeqCst) & !CLOSED;
-        debug_assert!(before > 0, "a place was given back that nobody had taken");
-        if self.waiting.load(Ordering::SeqCst) > 0 && before - 1 <= self.capacity / 2 {
-            self.room.notify_one();
+        let left = self.exits.placed.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let half_empty = self.taken() - left <= self.capacity / 2;
+            // Those who pass may keep it fuller than that for ever.
+            if half_empty || left.is_multiple_of(4 * self.capacity) {
+                self.room.notify_one();
+            }
         }
     }
 
@@ -146,22 +199,31 @@ impl Gate {
 
     /// Lets nobody in any more and wakes all who wait.
     pub(crate) fn close(&self) {
-        if self.word.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0 {
+        if self.entries.placed.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0 {
             self.room.notify_waiters();
         }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.word.load(Ordering::Acquire) & CLOSED != 0
+        self.entries.placed.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// The messages that wait, those beside the places included.
     pub(crate) fn depth(&self) -> u64 {
-        self.placed() + self.beside.load(Ordering::Relaxed)
+        // What has left first: read later, it could be more than had come.
+        let left = self.exits.beside.load(Ordering::Acquire);
+        self.placed() + (self.entries.beside.load(Ordering::Acquire) - left)
     }
 
+    /// The messages that wait and have a place.
     fn placed(&self) -> u64 {
-        self.word.load(Ordering::SeqCst) & !CLOSED
+        let left = self.exits.placed.load(Ordering::SeqCst);
+        self.taken() - left
+    }
+
+    /// The places that were taken so far.
+    fn taken(&self) -> u64 {
+        self.entries.placed.load(Ordering::SeqCst) & !CLOSED
     }
 
     fn pass_on(&self) {
@@ -244,6 +306,29 @@ mod tests {
             if !patient.is_finished() {
                 gate.leave();
             }
+        }
+        assert!(patient.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_who_waits_is_let_in_though_others_keep_the_mailbox_more_than_half_full() {
+        let gate = Arc::new(Gate::new(8));
+        for _ in 0..8 {
+            assert_eq!(gate.try_enter(), Ok(()));
+        }
+        let patient = {
+            let gate = gate.clone();
+            tokio::spawn(async move { gate.enter().await })
+        };
+        tokio::task::yield_now().await;
+        gate.leave();
+        let mut turns = 0;
+        while !patient.is_finished() {
+            gate.leave();
+            tokio::task::yield_now().await;
+            assert_eq!(gate.try_enter(), Ok(()), "there is room for one who passes");
+            turns += 1;
+            assert!(turns <= 4 * 8, "others pass for ever");
         }
         assert!(patient.await.unwrap());
     }

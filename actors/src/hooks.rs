@@ -1,11 +1,9 @@
 //! What an actor's hooks know of their surroundings.
 
 use std::any::Any;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use ractor::ActorRef;
 
@@ -27,24 +25,18 @@ pub(crate) struct Surroundings {
 
 scoped_tls::scoped_thread_local!(static CURRENT: Surroundings);
 
-/// Calls a hook with its surroundings in place: what it does before it returns its future.
-pub(crate) fn within<R>(surroundings: &Surroundings, hook: impl FnOnce() -> R) -> R {
-    CURRENT.set(surroundings, hook)
-}
-
 /// Polls a hook with its surroundings in place. A panic in it goes on, after `on_panic` was told
 /// its text.
 ///
 /// A function that polls, not a future that wraps one: ractor moves the future of each message
 /// several times before it polls it, and every `async fn` around a hook would hold it twice, as its
 /// argument and as its pinned local. That was a fifth of the time of an ask.
-pub(crate) fn poll_within<F: Future>(
+pub(crate) fn within<T>(
     surroundings: &Surroundings,
-    cx: &mut Context<'_>,
-    hook: Pin<&mut F>,
+    poll: impl FnOnce() -> Poll<T>,
     on_panic: impl FnOnce(String),
-) -> Poll<F::Output> {
-    match CURRENT.set(surroundings, || catch_unwind(AssertUnwindSafe(|| hook.poll(cx)))) {
+) -> Poll<T> {
+    match CURRENT.set(surroundings, || catch_unwind(AssertUnwindSafe(poll))) {
         Ok(polled) => polled,
         Err(panic) => {
             on_panic(panic_text(&*panic));

@@ -59,10 +59,13 @@ mod dead_letter;
 mod docket;
 mod gate;
 mod hooks;
+mod kept;
 mod managed;
 mod message;
 mod parcel;
+mod pulse;
 mod reply;
+mod signal;
 mod slot;
 mod system;
 mod timer;
@@ -77,15 +80,17 @@ pub use hooks::Myself;
 pub use message::{Message, RemoteMessage};
 pub use ractor::{self, Actor, ActorProcessingErr, ActorRef};
 pub use reply::Reply;
+pub use signal::Signal;
 pub use system::{
-    MAILBOX_CAPACITY, SHUTDOWN_PER_ACTOR, ShutdownReport, SpawnError, SpawnOptions, System,
-    SystemBuilder,
+    ChildOptions, MAILBOX_CAPACITY, SHUTDOWN_PER_ACTOR, ShutdownReport, SpawnError, SpawnOptions,
+    System, SystemBuilder,
 };
 pub use timer::Timer;
 pub use topic::{Forwarding, Overflow, SUBSCRIPTION_CAPACITY, Subscription, Topic, TopicTypeError};
 pub use umbel_derive::Message;
 pub use umbel_supervision::{
-    self as supervision, Backoff, ChildSpec, Restart, Shutdown, Strategy, Supervisor, SupervisorRef,
+    self as supervision, Backoff, ChildSpec, Probe, Restart, Shutdown, Strategy, Supervisor,
+    SupervisorRef,
 };
 pub use watch::{Exit, Watch};
 

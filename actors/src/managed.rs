@@ -11,7 +11,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::hooks::{self, Surroundings};
 use crate::message::Message;
-use crate::parcel::{self, Arrived};
+use crate::parcel::{self, Entry};
 use crate::slot::{Incarnation, Slot, SlotOwner};
 use crate::system::System;
 use crate::watch::Exit;
@@ -63,27 +63,27 @@ impl<A: Actor<Msg: Message>> Managed<A> {
     /// Polls a hook; an error or a panic in it is the actor's end.
     fn poll<T>(
         &self,
-        cx: &mut Context<'_>,
-        hook: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
+        poll: impl FnOnce() -> Poll<Result<T, ActorProcessingErr>>,
     ) -> Poll<Result<T, ActorProcessingErr>> {
         let incarnation = self.incarnation();
         let failed = |why| incarnation.ending(Exit::Failed(why));
-        let polled = hooks::poll_within(&self.surroundings, cx, hook, failed);
+        let polled = hooks::within(&self.surroundings, poll, failed);
         match &polled {
             Poll::Pending => incarnation.gate.relieve(),
             Poll::Ready(Err(why)) => incarnation.ending(Exit::Failed(why.to_string())),
-            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Ok(_)) => incarnation.pulse.end(),
         }
         polled
     }
 
     /// Runs a hook that is not run for each message.
-    async fn run<T>(
-        &self,
-        hook: impl Future<Output = Result<T, ActorProcessingErr>>,
-    ) -> Result<T, ActorProcessingErr> {
-        let mut hook = pin!(hook);
-        poll_fn(|cx| self.poll(cx, hook.as_mut())).await
+    async fn run<T, F>(&self, make: impl FnOnce() -> F) -> Result<T, ActorProcessingErr>
+    where
+        F: Future<Output = Result<T, ActorProcessingErr>>,
+    {
+        self.incarnation().pulse.begin();
+        let mut hook = pin!(Hook::Due { make });
+        poll_fn(|cx| self.poll(|| hook.as_mut().poll(cx))).await
     }
 }
 
@@ -97,10 +97,12 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         myself: ActorRef<A::Msg>,
         arguments: A::Arguments,
     ) -> Result<A::State, ActorProcessingErr> {
-        let incarnation = Incarnation::new(myself.clone(), self.capacity);
+        let incarnation = Incarnation::new(myself.clone(), self.capacity, &self.slot);
         let _ = self.surroundings.started.set((myself.get_id(), incarnation.clone()));
+        let (id, system) = (self.surroundings.id, &self.surroundings.system);
+        system.note_living(id, myself.get_id(), &self.slot.label);
         let _ = self.incarnation.set(incarnation.clone());
-        let state = self.run(self.actor.pre_start(myself, arguments)).await?;
+        let state = self.run(|| self.actor.pre_start(myself, arguments)).await?;
         // Only now is it let in from outside: what is sent to an actor that then fails to start
         // would be lost, while a sender that waits loses nothing.
         self.slot.fill(incarnation);
@@ -112,7 +114,7 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         myself: ActorRef<A::Msg>,
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
-        self.run(self.actor.post_start(myself, state)).await
+        self.run(|| self.actor.post_start(myself, state)).await
     }
 
     async fn post_stop(
@@ -123,7 +125,7 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         // ractor keeps the mailbox until this hook has ended: close it first, so that no one waits
         // for an actor that will take nothing more.
         self.incarnation().close();
-        let result = self.run(self.actor.post_stop(myself, state)).await;
+        let result = self.run(|| self.actor.post_stop(myself, state)).await;
         self.incarnation().ending(Exit::Stopped);
         result
     }
@@ -135,13 +137,14 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         // Read at once: ractor calls this right after it unpacked the message, on this thread.
-        match parcel::arrived() {
-            Arrived::Raw => {}
-            Arrived::Placed => self.incarnation().gate.leave(),
-            Arrived::Beside => self.incarnation().gate.leave_beside(),
+        let (entry, incarnation) = (parcel::arrived(), self.incarnation());
+        if entry == Entry::Asked {
+            incarnation.docket.take();
         }
+        incarnation.gate.leave_by(entry);
+        incarnation.pulse.begin();
         self.handled.increment(1);
-        let hook = hooks::within(&self.surroundings, || self.actor.handle(myself, message, state));
+        let hook = Hook::Due { make: || self.actor.handle(myself, message, state) };
         let span = tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG).then(|| {
             Box::new(tracing::debug_span!(
                 target: "umbel::message",
@@ -153,13 +156,17 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         Handling { managed: self, hook, span }
     }
 
-    async fn handle_serialized(
+    /// Boxed: it is rare, and ractor keeps it in the same place as `handle`, which it moves twice
+    /// for each message, however small that one is.
+    fn handle_serialized(
         &self,
         myself: ActorRef<A::Msg>,
         message: ractor::message::SerializedMessage,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        self.run(self.actor.handle_serialized(myself, message, state)).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        Box::pin(
+            async move { self.run(|| self.actor.handle_serialized(myself, message, state)).await },
+        )
     }
 
     async fn handle_supervisor_evt(
@@ -168,31 +175,63 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         event: SupervisionEvent,
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
-        self.run(self.actor.handle_supervisor_evt(myself, event, state)).await
+        self.run(|| self.actor.handle_supervisor_evt(myself, event, state)).await
     }
 }
 
 pin_project! {
     /// A message at work. Small, and holding the hook once: ractor moves it several times before it
     /// is polled, and an `async` block would hold what the hook was given twice.
-    struct Handling<'a, A: Actor<Msg: Message>, F> {
+    struct Handling<'a, A: Actor<Msg: Message>, C, F> {
         managed: &'a Managed<A>,
         #[pin]
-        hook: F,
+        hook: Hook<C, F>,
         span: Option<Box<tracing::Span>>,
     }
 }
 
-impl<A: Actor<Msg: Message>, F: Future<Output = Result<(), ActorProcessingErr>>> Future
-    for Handling<'_, A, F>
+pin_project! {
+    /// A hook, which is called when it is polled first: what it does before it returns its future
+    /// is as much a part of it as the future.
+    #[project = Step]
+    #[project_replace = Taken]
+    enum Hook<C, F> {
+        Due { make: C },
+        Running { #[pin] future: F },
+        Gone,
+    }
+}
+
+impl<C: FnOnce() -> F, F: Future> Future for Hook<C, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let Step::Due { .. } = self.as_mut().project()
+            && let Taken::Due { make } = self.as_mut().project_replace(Self::Gone)
+        {
+            let future = make();
+            self.as_mut().project_replace(Self::Running { future });
+        }
+        match self.project() {
+            Step::Running { future } => future.poll(cx),
+            Step::Due { .. } | Step::Gone => unreachable!("a hook that panicked is not polled"),
+        }
+    }
+}
+
+impl<A, C, F> Future for Handling<'_, A, C, F>
+where
+    A: Actor<Msg: Message>,
+    C: FnOnce() -> F,
+    F: Future<Output = Result<(), ActorProcessingErr>>,
 {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         match this.span {
-            None => this.managed.poll(cx, this.hook),
-            Some(span) => span.in_scope(|| this.managed.poll(cx, this.hook)),
+            None => this.managed.poll(|| this.hook.poll(cx)),
+            Some(span) => span.in_scope(|| this.managed.poll(|| this.hook.poll(cx))),
         }
     }
 }

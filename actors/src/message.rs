@@ -23,6 +23,10 @@ use crate::codec::{self, DecodeError, EncodeError, Limits};
 ///
 /// The derive implements ractor's `Message` too, so `myself.cast(..)` and every tool of ractor's
 /// work on it. It takes `remote` and `name = "..."` (by default the type's name).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message",
+    note = "derive it with `#[derive(Message)]`, of `umbel_actors`"
+)]
 pub trait Message: ractor::Message {
     /// The name that both ends of a link know the message by.
     const NAME: &'static str;

@@ -1,26 +1,12 @@
 //! What actually lies in an actor's mailbox: the message, and what its delivery must give back.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 
 use ractor::message::{BoxedDowncastErr, BoxedMessage};
 
-use crate::docket::Asker;
-
-/// What a message in a mailbox holds until the actor takes it.
-#[derive(Default)]
-pub(crate) enum Permit {
-    /// A raw cast: nothing was taken, nothing is given back.
-    #[default]
-    None,
-    /// A place in the mailbox.
-    Place,
-    /// A place in the mailbox, and an asker who wants to know that the message was taken.
-    Asked(Arc<dyn Asker>),
-    /// No place, as it came over a link: what it owes that link, if the debt is not a later
-    /// message's.
-    Beside(Option<Charge>),
-}
+use crate::kept::{Contents, Letter};
 
 /// Where a link's credit goes back to.
 pub trait Credit: Send + Sync {
@@ -55,45 +41,76 @@ impl std::fmt::Debug for Charge {
     }
 }
 
-struct Parcel<M> {
-    message: M,
-    permit: Permit,
+enum Parcel<M> {
+    Plain(Contents<M>),
+    Kept(Arc<Letter<M>>),
 }
 
 impl<M: Send + 'static> ractor::Message for Parcel<M> {}
 
-thread_local! {
-    /// The permit of the message that is being put into a mailbox on this thread, just now.
-    /// ractor's `box_message` has no parameter for it; nothing runs between `set` and `take`.
-    static OUTBOUND: Cell<Permit> = const { Cell::new(Permit::None) };
-    /// What the message held that ractor just took out of a mailbox on this thread.
-    static ARRIVED: Cell<Arrived> = const { Cell::new(Arrived::Raw) };
-}
-
-/// What a message held in the mailbox that it was taken out of.
+/// How a message came into the mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Arrived {
-    /// Nothing.
+pub(crate) enum Entry {
+    /// By a raw cast: nothing was taken, nothing is given back.
     #[default]
     Raw,
-    /// A place.
+    /// It has a place.
     Placed,
-    /// It came in beside the places.
+    /// It has a place, and is in the docket.
+    Asked,
+    /// It came over a link, beside the places.
     Beside,
 }
 
-/// Runs `send` so that the message which it puts into a mailbox carries `permit`.
-pub(crate) fn with_permit<R>(permit: Permit, send: impl FnOnce() -> R) -> R {
-    OUTBOUND.set(permit);
+thread_local! {
+    /// How the message comes in that is being put into a mailbox on this thread, just now. ractor's
+    /// `box_message` has no parameter for it; nothing runs between `set` and `take`.
+    static OUTBOUND: Cell<Entry> = const { Cell::new(Entry::Raw) };
+    /// What that message owes, if it owes anything.
+    static OWED: Cell<Option<Charge>> = const { Cell::new(None) };
+    /// Where the letter is left of a message that is to outlive the actor.
+    static LETTER: Cell<Option<Arc<dyn Any + Send + Sync>>> = const { Cell::new(None) };
+    /// Whether such a message is being put into a mailbox on this thread, just now.
+    static KEEPING: Cell<bool> = const { Cell::new(false) };
+    /// How the message came in that ractor just took out of a mailbox on this thread.
+    static ARRIVED: Cell<Entry> = const { Cell::new(Entry::Raw) };
+}
+
+/// Runs `send` so that the message which it puts into a mailbox is known to have come in by `entry`,
+/// and holds a charge until it is taken.
+#[inline]
+pub(crate) fn entering<R>(entry: Entry, charge: Option<Charge>, send: impl FnOnce() -> R) -> R {
+    // A look at what has a destructor costs more than all the rest, and most messages owe nothing.
+    let owes = charge.is_some();
+    if owes {
+        OWED.set(charge);
+    }
+    OUTBOUND.set(entry);
     let result = send();
-    // Not taken where ractor refused the message before it boxed it.
-    drop(OUTBOUND.take());
+    // Neither was taken where ractor refused the message before it boxed it.
+    OUTBOUND.set(Entry::Raw);
+    if owes {
+        drop(OWED.take());
+    }
     result
 }
 
-/// What the message held that the running handler was just given.
+/// Runs `send` so that the message which it puts into a mailbox is a letter, and returns that.
+pub(crate) fn keeping<M: Send + 'static, E>(
+    send: impl FnOnce() -> Result<(), E>,
+) -> Result<Arc<Letter<M>>, E> {
+    KEEPING.set(true);
+    let result = send();
+    KEEPING.set(false);
+    let letter = LETTER.take();
+    result?;
+    let letter = letter.expect("what was put into a mailbox was packed");
+    Ok(letter.downcast().expect("it was packed for the mailbox of such messages"))
+}
+
+/// How the message came in that the running handler was just given.
 #[inline]
-pub(crate) fn arrived() -> Arrived {
+pub(crate) fn arrived() -> Entry {
     ARRIVED.take()
 }
 
@@ -103,24 +120,30 @@ pub fn pack<M: Send + 'static>(
     message: M,
     to: &ractor::ActorId,
 ) -> Result<BoxedMessage, BoxedDowncastErr> {
-    ractor::Message::box_message(Parcel { message, permit: OUTBOUND.take() }, to)
+    let entry = OUTBOUND.take();
+    let charge = if entry == Entry::Beside { OWED.take() } else { None };
+    let contents = Contents { message, entry, charge };
+    let parcel = if KEEPING.get() {
+        let letter = Letter::new(contents);
+        LETTER.set(Some(letter.clone()));
+        Parcel::Kept(letter)
+    } else {
+        Parcel::Plain(contents)
+    };
+    ractor::Message::box_message(parcel, to)
 }
 
 /// `ractor::Message::from_boxed` of every derived message.
 #[doc(hidden)]
 pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncastErr> {
-    let Parcel { message, permit } = <Parcel<M> as ractor::Message>::from_boxed(boxed)?;
-    ARRIVED.set(match permit {
-        Permit::None => Arrived::Raw,
-        Permit::Place => Arrived::Placed,
-        Permit::Asked(asker) => {
-            asker.taken();
-            Arrived::Placed
-        }
-        Permit::Beside(charge) => {
-            drop(charge);
-            Arrived::Beside
-        }
-    });
+    let Contents { message, entry, charge } =
+        match <Parcel<M> as ractor::Message>::from_boxed(boxed)? {
+            Parcel::Plain(contents) => contents,
+            Parcel::Kept(letter) => {
+                letter.take().expect("what one incarnation reads is not sent to the next before")
+            }
+        };
+    drop(charge);
+    ARRIVED.set(entry);
     Ok(message)
 }

@@ -1,20 +1,19 @@
 //! The right to answer a question, once.
 
+mod cell;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tokio::time::Instant;
 
+pub(crate) use self::cell::ReplyCell;
 use crate::address::AskError;
 use crate::codec::{self, Limits};
-use crate::docket::Asker;
 use crate::wire::{self, Answers, Encode, Pending, Unanswered};
 
 /// The right to answer an [`ask`](crate::Address::ask), once.
@@ -38,7 +37,8 @@ pub struct Reply<T> {
 
 enum Right<T> {
     Local(Arc<ReplyCell<T>>),
-    Remote(RemoteRight<T>),
+    /// Boxed, for a message is moved many times on its way, and most stay here.
+    Remote(Box<RemoteRight<T>>),
 }
 
 struct RemoteRight<T> {
@@ -57,7 +57,8 @@ impl<T> Reply<T> {
     pub fn send(mut self, answer: T) {
         match self.right.get_mut().take() {
             Some(Right::Local(cell)) => cell.resolve(Ok(answer)),
-            Some(Right::Remote(RemoteRight { answers, correlation, encode })) => {
+            Some(Right::Remote(right)) => {
+                let RemoteRight { answers, correlation, encode } = *right;
                 let mut encode: Encode<'_> = &mut |buffer, max| encode(&answer, buffer, max);
                 answers.answer(correlation, &mut encode);
             }
@@ -69,7 +70,7 @@ impl<T> Reply<T> {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         match &*self.right.lock() {
-            Some(Right::Local(cell)) => cell.abandoned.load(Ordering::Acquire),
+            Some(Right::Local(cell)) => cell.is_abandoned(),
             Some(Right::Remote(right)) => right.answers.is_cancelled(right.correlation),
             None => true,
         }
@@ -126,160 +127,11 @@ impl<'de, T: Serialize + Send + 'static> Deserialize<'de> for Reply<T> {
         wire::with(|wire| {
             let answers = wire.answers(correlation).map_err(D::Error::custom)?;
             let right = RemoteRight { answers, correlation, encode: codec::encode::<T> };
-            Ok(Self { right: Mutex::new(Some(Right::Remote(right))) })
+            Ok(Self { right: Mutex::new(Some(Right::Remote(Box::new(right)))) })
         })
         .unwrap_or_else(|| {
             Err(D::Error::custom("a reply can travel only in a message to an actor"))
         })
-    }
-}
-
-/// What a deadline further off than the clock can say comes down to.
-const FAR_OFF: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-
-/// Where an answer waits for its asker.
-pub(crate) struct ReplyCell<T> {
-    state: Mutex<State<T>>,
-    within: Duration,
-    until: Instant,
-    /// Set when nothing can come any more, and all that came from elsewhere was let go.
-    settled: AtomicBool,
-    abandoned: AtomicBool,
-    taken: AtomicBool,
-}
-
-struct State<T> {
-    outcome: Option<Result<T, AskError>>,
-    resolved: bool,
-    waker: Option<Waker>,
-    /// Where the question went, if it left this node: the slot that it holds there can be freed.
-    cancel: Option<Box<dyn FnOnce() + Send>>,
-}
-
-impl<T> ReplyCell<T> {
-    pub(crate) fn new(within: Duration) -> Arc<Self> {
-        let now = Instant::now();
-        Arc::new(Self {
-            within,
-            until: now.checked_add(within).unwrap_or_else(|| now + FAR_OFF),
-            settled: AtomicBool::new(false),
-            state: Mutex::new(State { outcome: None, resolved: false, waker: None, cancel: None }),
-            abandoned: AtomicBool::new(false),
-            taken: AtomicBool::new(false),
-        })
-    }
-
-    /// Sets the outcome; a second one is dropped.
-    fn resolve(&self, outcome: Result<T, AskError>) {
-        let mut state = self.state.lock();
-        if state.resolved {
-            // The value may be the user's: drop it outside the lock.
-            drop(state);
-            drop(outcome);
-            return;
-        }
-        state.resolved = true;
-        state.outcome = Some(outcome);
-        let cancel = state.cancel.take();
-        let waker = state.waker.take();
-        self.settled.store(true, Ordering::Release);
-        drop(state);
-        drop(cancel);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// When it is too late for an answer.
-    pub(crate) fn until(&self) -> Instant {
-        self.until
-    }
-
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, AskError>> {
-        let mut state = self.state.lock();
-        if let Some(outcome) = state.outcome.take() {
-            return Poll::Ready(outcome);
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    /// The asker waits no more.
-    pub(crate) fn abandon(&self) {
-        self.give_up(None);
-    }
-
-    /// Ends the wait from within (`None`) or with an error from without.
-    fn give_up(&self, why: Option<AskError>) {
-        let mut state = self.state.lock();
-        if state.resolved && why.is_some() {
-            return;
-        }
-        self.abandoned.store(true, Ordering::Release);
-        let cancel = if state.resolved { None } else { state.cancel.take() };
-        state.resolved = true;
-        let outcome = std::mem::replace(&mut state.outcome, why.map(Err));
-        let waker = state.waker.take();
-        self.settled.store(true, Ordering::Release);
-        drop(state);
-        drop(outcome);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        if let Some(cancel) = cancel {
-            cancel();
-        }
-    }
-}
-
-impl<T: Send> Asker for ReplyCell<T> {
-    fn taken(&self) {
-        self.taken.store(true, Ordering::Release);
-    }
-
-    fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
-    }
-
-    fn until(&self) -> Instant {
-        self.until
-    }
-
-    fn expire(&self) {
-        self.give_up(Some(AskError::TimedOut(self.within)));
-    }
-
-    fn closed(&self) {
-        if !self.taken.load(Ordering::Acquire) {
-            self.give_up(Some(AskError::Closed));
-        }
-    }
-}
-
-impl<T: DeserializeOwned + Send + 'static> Pending for ReplyCell<T> {
-    fn answer(&self, bytes: &[u8], limits: Limits) {
-        let outcome = codec::decode(bytes, limits);
-        self.resolve(outcome.map_err(|why| AskError::Undecodable(why.to_string())));
-    }
-
-    fn fail(&self, why: Unanswered) {
-        self.resolve(Err(why.into()));
-    }
-
-    fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
-        let mut state = self.state.lock();
-        if !state.resolved {
-            state.cancel = Some(cancel);
-        } else {
-            let gone = self.abandoned.load(Ordering::Acquire);
-            drop(state);
-            if gone {
-                cancel();
-            }
-        }
     }
 }
 

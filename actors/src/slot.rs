@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use ractor::{ActorRef, MessagingErr};
+use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Notify, oneshot};
 
 use crate::codec::Limits;
 use crate::dead_letter::Unread;
-use crate::docket::Docket;
+use crate::docket::{Asker, Docket};
 use crate::gate::{Barred, Gate};
 use crate::hooks;
+use crate::kept::{Contents, Kept};
 use crate::message::Message;
-use crate::parcel::{Charge, Permit, with_permit};
+use crate::parcel::{Charge, Entry, entering, keeping};
+use crate::pulse::Pulse;
 use crate::system::WeakSystem;
 use crate::watch::{Exit, Watch};
 use crate::wire::{Deliver, Unanswered};
@@ -28,6 +30,8 @@ pub(crate) struct Slot<M: Message> {
     pub(crate) label: Arc<str>,
     pub(crate) system: WeakSystem,
     current: ArcSwapOption<Incarnation<M>>,
+    /// What is unread, where the next incarnation is to read it.
+    kept: Option<Arc<Kept<M>>>,
     gone: AtomicBool,
     /// What is to be done when it is gone.
     wills: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
@@ -39,7 +43,10 @@ pub(crate) struct Slot<M: Message> {
 pub(crate) struct Incarnation<M: Message> {
     pub(crate) actor: ActorRef<M>,
     pub(crate) gate: Gate,
-    docket: Arc<Docket>,
+    pub(crate) docket: Arc<Docket>,
+    pub(crate) pulse: Pulse,
+    /// With the number of this incarnation.
+    kept: Option<(Arc<Kept<M>>, u64)>,
     ending: Mutex<Ending>,
 }
 
@@ -49,6 +56,29 @@ struct Ending {
     why: Option<Exit>,
     over: bool,
     watchers: Vec<oneshot::Sender<Exit>>,
+}
+
+/// Whose message it is that goes into a mailbox.
+pub(crate) trait Sender {
+    /// Puts a message for which there is a place into the mailbox of an incarnation.
+    fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M>;
+}
+
+/// One who tells: nobody waits for an answer.
+pub(crate) struct Teller;
+
+impl Sender for Teller {
+    fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
+        to.send(Entry::Placed, None, None, message)
+    }
+}
+
+/// One who asks is entered in the docket.
+impl<A: Asker + 'static> Sender for Arc<A> {
+    fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
+        let asker = || to.kept.is_some().then(|| self.clone() as Arc<dyn Asker>);
+        to.docket.enter(self, || to.send(Entry::Asked, None, asker(), message))
+    }
 }
 
 /// What became of a message that was offered to a slot.
@@ -63,48 +93,61 @@ pub(crate) enum Offer<M> {
 }
 
 impl<M: Message> Incarnation<M> {
-    pub(crate) fn new(actor: ActorRef<M>, capacity: usize) -> Arc<Self> {
+    /// A life of the actor, which is sent what those before it have left unread, if that is kept.
+    pub(crate) fn new(actor: ActorRef<M>, capacity: usize, slot: &Slot<M>) -> Arc<Self> {
+        let gate = Gate::new(capacity);
+        let kept = slot.kept.as_ref().map(|kept| {
+            let send = |Contents { message, entry, charge }| {
+                gate.readmit(entry);
+                keeping(|| entering(entry, charge, || cast(&actor, message))).map_err(|message| {
+                    gate.leave_by(entry);
+                    Contents { message, entry, charge: None }
+                })
+            };
+            (kept.clone(), kept.begin(send))
+        });
         Arc::new(Self {
             actor,
-            gate: Gate::new(capacity),
+            gate,
             docket: Docket::new(),
+            pulse: Pulse::default(),
+            kept,
             ending: Mutex::default(),
         })
     }
 
     /// Puts a message for which there is a place into the mailbox.
-    fn push(&self, message: M, permit: Permit) -> Result<(), M> {
-        let asker = match &permit {
-            Permit::Asked(asker) => Some(asker.clone()),
-            _ => None,
-        };
-        self.cast(message, permit).inspect_err(|_| self.gate.leave())?;
-        // Not before: a question that is refused here may go to the next incarnation.
-        if let Some(asker) = asker {
-            self.docket.enter(asker);
-        }
-        Ok(())
+    fn push(&self, message: M, sender: &impl Sender) -> Result<(), M> {
+        sender.send(self, message).inspect_err(|_| self.gate.leave())
     }
 
     /// Puts a message that came in beside the places into the mailbox.
     fn push_beside(&self, message: M, charge: Option<Charge>) -> Result<(), M> {
-        self.cast(message, Permit::Beside(charge)).inspect_err(|_| self.gate.leave_beside())
+        self.send(Entry::Beside, charge, None, message).inspect_err(|_| self.gate.leave_beside())
     }
 
-    fn cast(&self, message: M, permit: Permit) -> Result<(), M> {
-        with_permit(permit, || self.actor.cast(message)).map_err(|why| match why {
-            MessagingErr::SendErr(message) => message,
-            MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => {
-                unreachable!("a local actor takes its own message type")
-            }
-        })
+    fn send(
+        &self,
+        entry: Entry,
+        charge: Option<Charge>,
+        asker: Option<Arc<dyn Asker>>,
+        message: M,
+    ) -> Result<(), M> {
+        match &self.kept {
+            None => entering(entry, charge, || cast(&self.actor, message)),
+            Some((kept, number)) => kept.send(*number, asker, message, |message| {
+                keeping(|| entering(entry, charge, || cast(&self.actor, message)))
+            }),
+        }
     }
 
-    /// Lets nobody in any more. What is still in the mailbox will not be handled, and whoever asked
-    /// is told so.
+    /// Lets nobody in any more. What is still in the mailbox will not be handled, unless it is kept
+    /// for the next life, and whoever asked is told so.
     pub(crate) fn close(&self) {
         self.gate.close();
-        self.docket.close();
+        if self.kept.is_none() {
+            self.docket.close();
+        }
     }
 
     /// Notes the reason of an end that is under way, and closes.
@@ -113,14 +156,21 @@ impl<M: Message> Incarnation<M> {
         self.close();
     }
 
-    /// The end itself. Returns the reason, how many messages were left unread, and who is to be told
+    /// The end itself. Returns the reason, how many messages are lost unread, and who is to be told
     /// when all is cleared away.
     pub(crate) fn over(&self, unless_known: Exit) -> (Exit, u64, Vec<oneshot::Sender<Exit>>) {
         self.close();
         let mut ending = self.ending.lock();
         ending.over = true;
         let why = ending.why.get_or_insert(unless_known).clone();
-        (why, self.gate.depth(), std::mem::take(&mut ending.watchers))
+        let unread = match &self.kept {
+            None => self.gate.depth(),
+            Some((kept, _)) => {
+                kept.ended(&why);
+                0
+            }
+        };
+        (why, unread, std::mem::take(&mut ending.watchers))
     }
 
     fn watch(&self) -> Watch {
@@ -138,13 +188,28 @@ impl<M: Message> Incarnation<M> {
     }
 }
 
+fn cast<M: Message>(actor: &ActorRef<M>, message: M) -> Result<(), M> {
+    actor.cast(message).map_err(|why| match why {
+        MessagingErr::SendErr(message) => message,
+        MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => {
+            unreachable!("a local actor takes its own message type")
+        }
+    })
+}
+
 impl<M: Message> Slot<M> {
-    pub(crate) fn new(id: u64, label: Arc<str>, system: WeakSystem) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        label: Arc<str>,
+        system: WeakSystem,
+        keep_unread: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             label,
             system,
             current: ArcSwapOption::empty(),
+            kept: keep_unread.then(Kept::new),
             gone: AtomicBool::new(false),
             wills: Mutex::default(),
             changed: Notify::new(),
@@ -153,7 +218,7 @@ impl<M: Message> Slot<M> {
 
     /// A place that never had an actor and never will.
     pub(crate) fn vacant_for_good() -> Arc<Self> {
-        let slot = Self::new(0, "gone".into(), WeakSystem::default());
+        let slot = Self::new(0, "gone".into(), WeakSystem::default(), false);
         slot.gone.store(true, Ordering::Release);
         slot
     }
@@ -182,6 +247,10 @@ impl<M: Message> Slot<M> {
         for will in wills {
             will();
         }
+        if let Some(kept) = &self.kept {
+            let (unread, ended) = kept.close();
+            self.unread(unread, &ended);
+        }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -194,11 +263,15 @@ impl<M: Message> Slot<M> {
     }
 
     pub(crate) fn depth(&self) -> u64 {
-        self.current.load().as_ref().map_or(0, |incarnation| incarnation.gate.depth())
+        match (self.current.load().as_ref(), &self.kept) {
+            (Some(incarnation), _) => incarnation.gate.depth(),
+            (None, Some(kept)) => kept.len(),
+            (None, None) => 0,
+        }
     }
 
     /// Offers a message without waiting.
-    pub(crate) fn offer(&self, mut message: M, permit: impl Fn() -> Permit) -> Offer<M> {
+    pub(crate) fn offer(&self, mut message: M, sender: &impl Sender) -> Offer<M> {
         loop {
             let current = self.current.load();
             let starting;
@@ -214,7 +287,7 @@ impl<M: Message> Slot<M> {
                 },
             };
             match incarnation.gate.try_enter() {
-                Ok(()) => match incarnation.push(message, permit()) {
+                Ok(()) => match incarnation.push(message, sender) {
                     Ok(()) => return Offer::Accepted,
                     // ractor refuses: the actor stops or drains, and this slot will soon be clear.
                     Err(back) => {
@@ -237,13 +310,13 @@ impl<M: Message> Slot<M> {
 
     /// Offers a message, waiting for room and for the next incarnation. The message comes back if
     /// the actor will not.
-    pub(crate) async fn push(&self, message: M, permit: impl Fn() -> Permit) -> Result<(), M> {
+    pub(crate) async fn push(&self, message: M, sender: &impl Sender) -> Result<(), M> {
         let mut message = message;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.offer(message, &permit) {
+            match self.offer(message, sender) {
                 Offer::Accepted => return Ok(()),
                 Offer::Gone(back) => return Err(back),
                 Offer::Absent(back) => {
@@ -254,7 +327,7 @@ impl<M: Message> Slot<M> {
                     message = back;
                     let Some(incarnation) = self.incarnation() else { continue };
                     if incarnation.gate.enter().await {
-                        match incarnation.push(message, permit()) {
+                        match incarnation.push(message, sender) {
                             Ok(()) => return Ok(()),
                             Err(back) => {
                                 incarnation.close();
@@ -264,6 +337,14 @@ impl<M: Message> Slot<M> {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends when this incarnation, if it is the present one, gets on with its work.
+    pub(crate) async fn beat(self: Arc<Self>, incarnation: ActorId) {
+        let current = self.current.load_full();
+        if let Some(current) = current.filter(|current| current.actor.get_id() == incarnation) {
+            current.pulse.beat().await;
         }
     }
 

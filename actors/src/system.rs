@@ -8,11 +8,11 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use ractor::{
-    Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus, SupervisionEvent,
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, ActorStatus,
+    SupervisionEvent,
 };
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng, TryRngCore};
-use thiserror::Error;
 use tokio::sync::watch;
 use umbel_supervision::{ChildSpec, StartError, Supervisor, SupervisorRef};
 
@@ -25,9 +25,11 @@ use crate::slot::{Slot, SlotOwner};
 use crate::topic::{Subscription, Topic, TopicTypeError};
 use crate::wire::Deliver;
 
+mod options;
 mod shutdown;
 
-pub use shutdown::{SHUTDOWN_PER_ACTOR, ShutdownReport};
+pub use self::options::{ChildOptions, SpawnError, SpawnOptions};
+pub use self::shutdown::{SHUTDOWN_PER_ACTOR, ShutdownReport};
 
 /// The messages that a mailbox holds unless it is told otherwise.
 pub const MAILBOX_CAPACITY: usize = 1024;
@@ -55,7 +57,9 @@ struct Inner {
     next_id: AtomicU64,
     root: ActorCell,
     /// Those directly under the root: they may take longer to stop than an actor.
-    supervisors: Mutex<Vec<ActorCell>>,
+    supervisors: Mutex<Vec<SupervisorRef>>,
+    /// Who an actor is, by its number: its present incarnation, and its label.
+    living: Mutex<BTreeMap<u64, (ActorId, Arc<str>)>>,
     names: Mutex<BTreeMap<Arc<str>, Named>>,
     exports: RwLock<HashMap<u64, Arc<dyn Deliver>>>,
     topics: Mutex<BTreeMap<Arc<str>, Box<dyn Any + Send>>>,
@@ -119,6 +123,7 @@ impl SystemBuilder {
                 next_id: AtomicU64::new(1),
                 root: root.get_cell(),
                 supervisors: Mutex::default(),
+                living: Mutex::default(),
                 names: Mutex::default(),
                 exports: RwLock::default(),
                 topics: Mutex::default(),
@@ -128,30 +133,6 @@ impl SystemBuilder {
             }),
         }
     }
-}
-
-/// How an actor is started, where the defaults do not do.
-#[derive(Clone, Debug, Default)]
-pub struct SpawnOptions {
-    /// A name, unique in the system, under which [`System::whereis`] finds it.
-    pub name: Option<String>,
-    /// The messages that its mailbox holds; the system's default where it is `None`.
-    pub mailbox_capacity: Option<usize>,
-}
-
-/// Why an actor was not started.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SpawnError {
-    /// Another actor has the name.
-    #[error("the name {0:?} is taken in this system")]
-    NameTaken(String),
-    /// The system is shutting down.
-    #[error("system {0:?} is shutting down")]
-    ShuttingDown(Arc<str>),
-    /// Its `pre_start` failed or panicked.
-    #[error("the actor failed to start")]
-    Failed(#[source] ractor::SpawnErr),
 }
 
 impl System {
@@ -218,8 +199,8 @@ impl System {
             return Err(SpawnError::ShuttingDown(self.inner.name.clone()));
         }
         let owner = match &options.name {
-            Some(name) => self.named_slot(name)?,
-            None => self.slot(std::any::type_name::<A>()),
+            Some(name) => self.named_slot(name, false)?,
+            None => self.slot(std::any::type_name::<A>(), false),
         };
         let address = Address::local(owner.slot.clone());
         let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
@@ -235,23 +216,26 @@ impl System {
     /// `make` is called for every start. The specification carries the actor's address
     /// ([`ChildSpec::handle`]), which holds over all restarts. Where another actor has the name, the
     /// child will not start, and the supervisor says so.
+    ///
+    /// A [`Probe`](crate::Probe) of it is answered between any two messages: `within` has to be more
+    /// than one message may take, however many wait.
     pub fn child<A: Actor<Msg: Message>>(
         &self,
         name: impl Into<String>,
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> ChildSpec<Address<A::Msg>> {
-        self.child_with(name, SpawnOptions::default(), make)
+        self.child_with(name, ChildOptions::default(), make)
     }
 
-    /// As [`System::child`], with options; the name in them is not used.
+    /// As [`System::child`], with options.
     pub fn child_with<A: Actor<Msg: Message>>(
         &self,
         name: impl Into<String>,
-        options: SpawnOptions,
+        options: ChildOptions,
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> ChildSpec<Address<A::Msg>> {
         let name = name.into();
-        let owner = self.named_slot::<A::Msg>(&name).ok();
+        let owner = self.named_slot::<A::Msg>(&name, options.keep_unread).ok();
         let slot = owner.as_ref().map_or_else(Slot::vacant_for_good, |owner| owner.slot.clone());
         let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
         let (system, taken) = (self.clone(), name.clone());
@@ -270,7 +254,11 @@ impl System {
                 Ok(actor.get_cell())
             }
         };
-        ChildSpec::new(name, start).with_handle(Address::local(slot))
+        let (read, asked) = (slot.clone(), slot.clone());
+        ChildSpec::new(name, start)
+            .mailbox(move || usize::try_from(read.depth()).ok())
+            .ping(move |actor| asked.clone().beat(actor.get_id()))
+            .with_handle(Address::local(slot))
     }
 
     /// Starts a supervision tree under the system's root.
@@ -281,8 +269,8 @@ impl System {
         let started =
             supervisor.seed_unless_set(self.random()).start_linked(self.inner.root.clone()).await?;
         let mut supervisors = self.inner.supervisors.lock();
-        supervisors.retain(|one| one.get_status() < ActorStatus::Stopped);
-        supervisors.push(started.cell());
+        supervisors.retain(|one| one.cell().get_status() < ActorStatus::Stopped);
+        supervisors.push(started.clone());
         drop(supervisors);
         Ok(started)
     }
@@ -365,6 +353,7 @@ impl System {
 
     /// Called when a slot is vacant for good.
     pub(crate) fn forget(&self, id: u64, label: &str) {
+        self.inner.living.lock().remove(&id);
         let mut names = self.inner.names.lock();
         if names.get(label).is_some_and(|(holder, _)| *holder == id) {
             let forgotten = names.remove(label);
@@ -373,14 +362,18 @@ impl System {
         }
     }
 
-    fn slot<M: Message>(&self, label: impl Into<Arc<str>>) -> Arc<SlotOwner<M>> {
+    fn slot<M: Message>(&self, label: impl Into<Arc<str>>, keep_unread: bool) -> Arc<SlotOwner<M>> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let weak = WeakSystem(Arc::downgrade(&self.inner));
-        Arc::new(SlotOwner { slot: Slot::new(id, label.into(), weak) })
+        Arc::new(SlotOwner { slot: Slot::new(id, label.into(), weak, keep_unread) })
     }
 
-    fn named_slot<M: Message>(&self, name: &str) -> Result<Arc<SlotOwner<M>>, SpawnError> {
-        let owner = self.slot::<M>(name);
+    fn named_slot<M: Message>(
+        &self,
+        name: &str,
+        keep_unread: bool,
+    ) -> Result<Arc<SlotOwner<M>>, SpawnError> {
+        let owner = self.slot::<M>(name, keep_unread);
         let mut names = self.inner.names.lock();
         if names.contains_key(name) {
             drop(names);

@@ -241,7 +241,7 @@ async fn the_wait_for_room_counts_against_the_deadline_of_an_ask() {
     let (_system, notebook, _pace) = notebook(1).await;
     fill(&notebook, 1).await;
     let within = Duration::from_secs(1);
-    assert_eq!(notebook.ask_within(within, Note::Read).await, Err(AskError::TimedOut(within)));
+    assert_eq!(notebook.ask_within(within, Note::Read).await, Err(AskError::NoRoom(within)));
 }
 
 #[tokio::test]

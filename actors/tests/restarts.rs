@@ -96,7 +96,7 @@ async fn between_two_lives_tell_waits_and_try_tell_says_so() {
     assert!(matches!(address.try_tell(Order::Crash), Err(TellError::Restarting(_))));
     let within = Duration::from_secs(1);
     let early = address.ask_within(within, Order::Life).await;
-    assert_eq!(early, Err(AskError::TimedOut(within)));
+    assert_eq!(early, Err(AskError::NoRoom(within)));
     assert_eq!(address.ask(Order::Life).await, Ok(2));
 }
 

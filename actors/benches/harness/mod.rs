@@ -3,13 +3,12 @@
 //! A benchmark is a list of [`Case`]s. Those with the same name and parameters are peers: they run
 //! in turn, round after round, so that whatever else the machine does hits all of them alike.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::process::exit;
+use std::process::{Command, Stdio, exit};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -28,6 +27,8 @@ pub(crate) struct Options {
     quick: bool,
     rounds: Option<usize>,
     only: Option<String>,
+    /// Only one round of the case of this line, with so many operations, for another process.
+    alone: Option<(String, u64)>,
 }
 
 impl Options {
@@ -47,7 +48,7 @@ impl Options {
     }
 
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options = Self { json: false, quick: false, rounds: None, only: None };
+        let mut options = Self { json: false, quick: false, rounds: None, only: None, alone: None };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} needs a value"));
             match arg.as_str() {
@@ -62,6 +63,11 @@ impl Options {
                         Some(number.ok_or(format!("--rounds needs a number, not {rounds:?}"))?);
                 }
                 "--only" => options.only = Some(value()?),
+                ALONE => {
+                    let (line, ops) = (value()?, value()?);
+                    let ops = ops.parse().map_err(|_| format!("{ops:?} is no number"))?;
+                    options.alone = Some((line, ops));
+                }
                 "-h" | "--help" => return Ok(None),
                 _ => return Err(format!("unknown argument {arg:?}")),
             }
@@ -78,10 +84,14 @@ impl Options {
     }
 }
 
+/// What a process is given that measures one round for another: the line, the operations.
+const ALONE: &str = "--alone";
+
 const HELP: &str = "\
 usage: cargo bench ... -- [OPTIONS]
 
-  --json         one JSON object a line: bench, peer, params, ops, per_s, p50_us, p99_us, cpu_ns
+  --json         one JSON object a line: bench, peer, params, ops, per_s, p50_us, p99_us, cpu_ns,
+                 ratio (umbel's rate by this peer's: the median of the rounds' ratios)
   --quick        a short run, to see that everything works; its figures mean little
   --rounds N     so many rounds instead of 5 (3 when quick); the median round is reported
   --only TEXT    only cases in whose line (`ask callers=64 umbel`) TEXT occurs
@@ -96,6 +106,7 @@ pub(crate) struct Case {
     /// What is peculiar to this peer.
     variant: Map<String, Value>,
     ops: u64,
+    apart: bool,
     run: Box<dyn FnMut(u64) -> Sample>,
 }
 
@@ -110,7 +121,15 @@ impl Case {
         run: impl FnMut(u64) -> Sample + 'static,
     ) -> Self {
         let (params, variant) = (object(params), Map::new());
-        Self { bench, peer, params, variant, ops, run: Box::new(run) }
+        Self { bench, peer, params, variant, ops, apart: false, run: Box::new(run) }
+    }
+
+    /// Gives each round a process of its own, so that none finds the heap that another has left:
+    /// where much memory is taken, that alone can make a round twice as fast.
+    #[allow(dead_code, reason = "only some benchmarks take much memory")]
+    pub(crate) fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// Parameters (a JSON object) that tell this case from another one of the same peer. It is
@@ -127,6 +146,23 @@ impl Case {
 
     fn who(&self) -> String {
         listed(self.peer, &self.variant)
+    }
+
+    fn line(&self) -> String {
+        format!("{} {}", self.subject(), self.who())
+    }
+
+    fn round(&mut self, ops: u64) -> Sample {
+        if !self.apart {
+            return (self.run)(ops);
+        }
+        let program = std::env::current_exe().expect("the benchmark has a path");
+        let mut command = Command::new(program);
+        command.args([ALONE, &self.line(), &ops.to_string()]).stderr(Stdio::inherit());
+        let output = command.output().expect("the benchmark can be run once more");
+        assert!(output.status.success(), "a round ended with {}", output.status);
+        let told = serde_json::from_slice(&output.stdout).expect("a round tells its sample only");
+        Sample::from_told(told)
     }
 }
 
@@ -153,7 +189,32 @@ pub(crate) struct Sample {
     latencies: Latencies,
 }
 
+/// A sample on its way from one process to another.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    ops: u64,
+    elapsed: Duration,
+    cpu: Option<Duration>,
+    /// Each with how often it came.
+    latencies: Vec<(u64, u64)>,
+}
+
 impl Sample {
+    fn told(&self) -> Told {
+        let latencies = self.latencies.0.iter_recorded();
+        let latencies =
+            latencies.map(|value| (value.value_iterated_to(), value.count_at_value())).collect();
+        Told { ops: self.ops, elapsed: self.elapsed, cpu: self.cpu, latencies }
+    }
+
+    fn from_told(Told { ops, elapsed, cpu, latencies: told }: Told) -> Self {
+        let mut latencies = Latencies::new();
+        for (value, times) in told {
+            latencies.0.saturating_record_n(value, times);
+        }
+        Self { ops, elapsed, cpu, latencies }
+    }
+
     /// Adds the CPU time of another process that had its part in it.
     #[allow(dead_code, reason = "only some benchmarks have several processes")]
     pub(crate) fn add_cpu(&mut self, other: Option<Duration>) {
@@ -244,6 +305,8 @@ struct Finding {
     peer: &'static str,
     params: Map<String, Value>,
     sample: Sample,
+    /// Umbel's rate by this one's: the median of the ratios of the rounds.
+    ratio: Option<f64>,
 }
 
 /// One line of `--json`, its fields in this order.
@@ -257,6 +320,7 @@ struct Line<'a> {
     p50_us: Option<f64>,
     p99_us: Option<f64>,
     cpu_ns: Option<f64>,
+    ratio: Option<f64>,
 }
 
 impl Finding {
@@ -271,18 +335,24 @@ impl Finding {
             p50_us: sample.latencies.micros(0.5),
             p99_us: sample.latencies.micros(0.99),
             cpu_ns: sample.cpu_ns().map(f64::round),
+            ratio: self.ratio.map(|ratio| (ratio * 100.0).round() / 100.0),
         };
         serde_json::to_string(&line).expect("a line has nothing that JSON has not")
     }
 }
 
 /// Runs the cases that the options choose and tells what came out on the standard output.
-pub(crate) fn run(options: &Options, cases: Vec<Case>) {
+pub(crate) fn run(options: &Options, mut cases: Vec<Case>) {
+    if let Some((line, ops)) = &options.alone {
+        let case = cases.iter_mut().find(|case| case.line() == *line);
+        let sample = (case.expect("the same benchmark asked for it").run)(*ops);
+        println!("{}", serde_json::to_string(&sample.told()).expect("a sample is plain data"));
+        return;
+    }
     let mut subjects: Vec<(String, Vec<Case>)> = Vec::new();
     for case in cases {
         let subject = case.subject();
-        let line = format!("{subject} {}", case.who());
-        if options.only.as_ref().is_some_and(|only| !line.contains(only)) {
+        if options.only.as_ref().is_some_and(|only| !case.line().contains(only)) {
             continue;
         }
         // Beside its peers, in the order in which the subjects came up.
@@ -318,10 +388,18 @@ fn compare(options: &Options, subject: &str, mut peers: Vec<Case>) -> Vec<Findin
             let chosen = (round + turn) % peers.len();
             let case = &mut peers[chosen];
             let ops = options.ops(case.ops);
-            rounds[chosen].push((case.run)(ops));
+            rounds[chosen].push(case.round(ops));
         }
     }
+    let rates = |samples: &Vec<Sample>| samples.iter().map(Sample::per_s).collect::<Vec<_>>();
+    let own = peers.iter().rposition(|case| case.peer == "umbel").map(|own| rates(&rounds[own]));
     let told = peers.into_iter().zip(rounds).map(|(case, mut samples)| {
+        let ratio = own.as_ref().map(|own| {
+            let ratios = own.iter().zip(rates(&samples)).map(|(own, other)| own / other);
+            let mut ratios: Vec<_> = ratios.collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios[ratios.len() / 2]
+        });
         samples.sort_by(|a, b| a.per_s().total_cmp(&b.per_s()));
         Finding {
             subject: subject.to_owned(),
@@ -330,23 +408,18 @@ fn compare(options: &Options, subject: &str, mut peers: Vec<Case>) -> Vec<Findin
             peer: case.peer,
             params: case.params.into_iter().chain(case.variant).collect(),
             sample: samples.swap_remove(samples.len() / 2),
+            ratio,
         }
     });
     told.collect()
 }
 
-/// For people. `umbel/peer` is umbel's rate by the peer's in the same rounds, as a ratio on a busy
-/// machine is worth more than a rate.
+/// For people. `umbel/peer` is umbel's rate by the peer's, the median of the rounds' ratios: on a
+/// busy machine, a ratio within a round is worth more than a rate.
 struct Table<'a>(&'a [Finding]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own: BTreeMap<&str, f64> = self
-            .0
-            .iter()
-            .filter(|finding| finding.peer == "umbel")
-            .map(|finding| (finding.subject.as_str(), finding.sample.per_s()))
-            .collect();
         let width = self.0.iter().map(|finding| finding.subject.len()).max().unwrap_or(0).max(5);
         let column = self.0.iter().map(|finding| finding.who.len()).max().unwrap_or(0).max(4);
         writeln!(
@@ -362,13 +435,12 @@ impl fmt::Display for Table<'_> {
                 writeln!(f)?;
             }
             last = Some(subject);
-            let ratio = own.get(subject).map(|own| own / sample.per_s());
             writeln!(
                 f,
                 "{subject:width$}  {:column$} {:>12.0} {:>10} {:>10} {:>10} {:>8}",
                 finding.who,
                 sample.per_s(),
-                Figure(ratio, 2),
+                Figure(finding.ratio, 2),
                 Figure(sample.latencies.micros(0.5), 2),
                 Figure(sample.latencies.micros(0.99), 2),
                 Figure(sample.cpu_ns(), 0),
