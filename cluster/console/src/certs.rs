@@ -126,7 +126,16 @@ pub(crate) fn standing(validity: &Validity, now: u64) -> String {
     }
     match until.checked_sub(now) {
         None => " (expired)".to_owned(),
-        Some(left) => format!(" ({} days left)", left / DAY.as_secs()),
+        Some(left) => days_left(left),
+    }
+}
+
+/// A certificate for 30 days has 30 days left a second after it was issued.
+fn days_left(seconds: u64) -> String {
+    match seconds.div_ceil(DAY.as_secs()) {
+        _ if seconds < DAY.as_secs() => " (less than a day left)".to_owned(),
+        1 => " (1 day left)".to_owned(),
+        days => format!(" ({days} days left)"),
     }
 }
 
@@ -143,6 +152,21 @@ pub(crate) fn date(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_that_has_begun_counts_among_those_that_are_left_but_for_the_last() {
+        let day = DAY.as_secs();
+        for (left, said) in [
+            (30 * day, " (30 days left)"),
+            (30 * day - 1, " (30 days left)"),
+            (29 * day, " (29 days left)"),
+            (day, " (1 day left)"),
+            (day - 1, " (less than a day left)"),
+            (0, " (less than a day left)"),
+        ] {
+            assert_eq!(days_left(left), said);
+        }
+    }
 
     #[test]
     fn dates_are_written_so_that_they_sort() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior};
+use umbel_actors::Signal;
 use umbel_cluster::{Authority, IssueOptions, Node};
 use umbel_protocol::NodeName;
 
@@ -20,7 +21,6 @@ use crate::demo::screen::Screen;
 use crate::demo::sources::Sources;
 use crate::demo::tally::Tally;
 use crate::failure::Failure;
-use crate::signals;
 
 mod batches;
 mod conductor;
@@ -80,7 +80,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         Failure::new(message, "set TMPDIR to a directory that you may write to")
     })?;
     let sources = tokio::select! {
-        status = signals::told_to_end() => return Err(Failure::Ended(status?)),
+        signal = Signal::next() => return Err(Failure::Ended(signal?.exit_status())),
         sources = open(&args, directory.path().to_owned()) => Arc::new(sources?),
     };
     let mut screen = Screen::new(args.json);
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     };
 
     let outcome = tokio::select! {
-        status = signals::told_to_end() => Err(Failure::Ended(status?)),
+        signal = Signal::next() => Err(Failure::Ended(signal?.exit_status())),
         outcome = both_counts(began, &score, &desk, &mut crew, &mut screen, sources.clone()) => outcome,
     };
     screen.clear();

@@ -5,7 +5,6 @@ mod demo;
 mod failure;
 mod logging;
 mod node;
-mod signals;
 
 use std::process::ExitCode;
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use umbel_actors::Signal;
 use umbel_cluster::Node;
 use umbel_protocol::NodeId;
 
 use crate::failure::Failure;
+use crate::logging;
 use crate::node::config::Config;
-use crate::{logging, signals};
 
 mod config;
 mod span;
@@ -46,18 +47,17 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), Failure> {
     let node = config.builder(&file)?.start().await?;
     let leave_deadline = config.bounds.leave_deadline.map_or(LEAVE_DEADLINE, |span| span.0);
     let outcome = tokio::select! {
-        _ = signals::told_to_end() => Ok(()),
+        _ = Signal::next() => Ok(()),
         failure = follow(&node, args.json) => Err(failure),
     };
     let left = tokio::select! {
         report = node.leave(leave_deadline) => {
-            if report.killed.is_empty() { Ok(()) } else {
-                let (killed, within) = (report.killed.len(), leave_deadline);
-                let message = format!("{killed} actors did not stop within {within:?} and were killed");
+            if report.is_clean() { Ok(()) } else {
+                let message = format!("not all actors stopped within {leave_deadline:?}: {report}");
                 Err(Failure::new(message, "give them longer with `bounds.leave_deadline`"))
             }
         }
-        status = signals::told_to_end() => Err(Failure::Ended(status?)),
+        signal = Signal::next() => Err(Failure::Ended(signal?.exit_status())),
     };
     outcome.and(left)
 }

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use support::{Running, file, is_running, run, stderr, stdout, umbel};
+use support::{Other, Running, file, run, stderr, stdout, umbel};
 
 mod support;
 
@@ -125,28 +125,28 @@ fn what_cannot_be_counted_is_named_before_any_node_starts() {
 }
 
 /// A demo that counts, and will for a while, and the processes that it has told of.
-fn in_the_middle(directory: &Path, repeat: &str) -> (Running, Vec<u32>) {
+fn in_the_middle(directory: &Path, repeat: &str) -> (Running, Vec<Other>) {
     let path = file(directory, "fox.txt", text());
     let kill_nobody = ["demo", "--kill", "none", "--repeat", repeat];
     let mut command = umbel(&[&kill_nobody[..], &[path.to_str().unwrap()]].concat());
     command.env("TMPDIR", directory);
     let mut demo = Running::start(command);
     demo.line("the intake reads");
-    let pid = |line: &String| line.rsplit_once("as process ")?.1.parse().ok();
-    let pids: Vec<u32> = demo.heard().iter().filter_map(pid).collect();
-    assert_eq!(pids.len(), 3);
-    assert!(pids.iter().all(|pid| is_running(*pid)));
-    (demo, pids)
+    let node = |line: &String| Some(Other::new(line.rsplit_once("as process ")?.1));
+    let nodes: Vec<Other> = demo.heard().iter().filter_map(node).collect();
+    assert_eq!(nodes.len(), 3);
+    assert!(!nodes.iter().any(Other::has_ended));
+    (demo, nodes)
 }
 
 #[test]
 fn ctrl_c_leaves_nothing_behind() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let directory = tempfile::tempdir().unwrap();
-        let (mut demo, pids) = in_the_middle(directory.path(), "1000");
+        let (mut demo, nodes) = in_the_middle(directory.path(), "1000");
         demo.signal(signal);
         assert_eq!(demo.wait().code(), Some(status));
-        assert!(!pids.iter().any(|pid| is_running(*pid)));
+        assert!(nodes.iter().all(Other::has_ended));
         assert_eq!(demo.all_gone(), "", "it ends without a word");
         let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "only the input: {left:?}");
@@ -156,10 +156,10 @@ fn ctrl_c_leaves_nothing_behind() {
 #[test]
 fn the_nodes_end_even_where_the_demo_is_killed() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut demo, pids) = in_the_middle(directory.path(), "1000");
+    let (mut demo, nodes) = in_the_middle(directory.path(), "1000");
     demo.signal(Signal::KILL);
     demo.all_gone();
-    assert!(!pids.iter().any(|pid| is_running(*pid)));
+    assert!(nodes.iter().all(Other::ends));
     let keys = fs::read_dir(directory.path()).unwrap().flatten();
     let keys = keys.filter(|entry| entry.path().is_dir()).map(|entry| entry.path());
     for directory in keys {
@@ -170,9 +170,8 @@ fn the_nodes_end_even_where_the_demo_is_killed() {
 #[test]
 fn a_node_that_dies_unasked_is_replaced_as_well() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut demo, pids) = in_the_middle(directory.path(), "40");
-    let node_2 = Pid::from_raw(pids[1].try_into().unwrap()).unwrap();
-    kill_process(node_2, Signal::KILL).unwrap();
+    let (mut demo, nodes) = in_the_middle(directory.path(), "40");
+    nodes[1].kill();
     demo.line("node-2 has ended, which nobody asked for: signal: 9");
     demo.line("node-4 is to replace node-2");
     demo.line("every count is that of a plain single-threaded count");

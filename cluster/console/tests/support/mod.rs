@@ -4,12 +4,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 /// Nothing here takes so long, not even on a machine that does much else.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -113,10 +115,38 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// Whether a process runs: one that has ended and was not waited for does not.
-pub(crate) fn is_running(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+/// A process that another one has started.
+pub(crate) struct Other {
+    pid: Pid,
+    ended: OwnedFd,
+}
+
+impl Other {
+    pub(crate) fn new(pid: &str) -> Self {
+        let pid = pid.parse().ok().and_then(Pid::from_raw).expect("the number of a process");
+        let ended = pidfd_open(pid, PidfdFlags::empty()).expect("a process that runs");
+        Self { pid, ended }
+    }
+
+    pub(crate) fn kill(&self) {
+        kill_process(self.pid, Signal::KILL).unwrap();
+    }
+
+    /// Whether it has ended by now.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Waits for its end. What it has open is closed a moment before that, so whoever sees the end of
+    /// a pipe has yet to wait for the process.
+    pub(crate) fn ends(&self) -> bool {
+        self.ends_within(DEADLINE)
+    }
+
+    fn ends_within(&self, time: Duration) -> bool {
+        let time = time.try_into().expect("some minutes at most");
+        poll(&mut [PollFd::new(&self.ended, PollFlags::IN)], Some(&time)).unwrap() == 1
+    }
 }
 
 /// Writes a file and gives its path.
