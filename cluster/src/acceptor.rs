@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::task::AbortHandle;
 use umbel_actors::Address;
 use umbel_protocol::{Lane, Refusal};
 
 use crate::coordinator::{Coordinate, Verdict};
 use crate::greeting::{self, Answer};
 use crate::home::NodeHome;
+use crate::task::OwnedTask;
 use crate::transport::{Connection, Incoming, Listener, TransportError};
 
 /// How long accepting rests after the system could not accept (too many open files, say).
@@ -43,7 +43,7 @@ pub(crate) async fn run(
         }
         let host = host(incoming.from()).to_owned();
         let (home, coordinator) = (home.clone(), coordinator.clone());
-        let handshake = tokio::spawn(async move {
+        let task = OwnedTask::spawn(async move {
             let from = incoming.from().to_owned();
             let deadline = home.config.handshake_deadline;
             let greeted = greet(incoming, &home, &coordinator);
@@ -51,7 +51,7 @@ pub(crate) async fn run(
                 home.refusals.note("silent", &format!("{from} took longer than {deadline:?}"));
             }
         });
-        running.push_back(Running { task: handshake.abort_handle(), host });
+        running.push_back(Running { task, host });
     }
 }
 
@@ -75,14 +75,8 @@ fn host(address: &str) -> &str {
 
 /// A handshake that ends when it is let go of.
 struct Running {
-    task: AbortHandle,
+    task: OwnedTask,
     host: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordinate>) {
@@ -145,8 +139,8 @@ mod tests {
     #[tokio::test]
     async fn a_flood_from_one_host_pushes_out_only_itself() {
         let running = |host: &str| {
-            let task = tokio::spawn(std::future::pending::<()>());
-            Running { task: task.abort_handle(), host: host.to_owned() }
+            let task = OwnedTask::spawn(std::future::pending());
+            Running { task, host: host.to_owned() }
         };
         let hosts = ["honest", "flood", "flood", "other", "flood"];
         let mut handshakes: VecDeque<_> = hosts.into_iter().map(running).collect();

@@ -1,30 +1,26 @@
 //! The actor that carries out what [`Peers`] decides.
 
+mod link;
+
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
-use umbel_actors::wire::Deliver;
 use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Exit, Message, Myself, Reply, Timer,
 };
 use umbel_protocol::{
-    Control, Ended, Endpoint, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers,
-    PeersInput, PeersOutput, PeersView, Reason, Refusal, RegistryInput,
+    Control, Endpoint, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers, PeersInput,
+    PeersOutput, PeersView, Reason, Refusal, RegistryInput,
 };
 
+use self::link::{Link, Streams};
 use crate::greeting::{self, DialError, Dialled};
 use crate::home::NodeHome;
-use crate::lane::{ControlLane, ControlReader, ControlSender, DataLane, Home, LaneEnd};
-use crate::peer::{Peer, PeerLink, WATCHES_MAX};
+use crate::lane::Home;
+use crate::task::OwnedTask;
 use crate::transport::{ByteStream, Transport};
-
-/// How long lanes have to write what waits when the node leaves.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the coordinator is told.
 #[derive(Message)]
@@ -65,20 +61,22 @@ pub(crate) struct Coordinator {
     pub(crate) transport: Arc<dyn Transport>,
 }
 
-/// What only the coordinator knows.
+/// What only the coordinator knows. All connections and tasks of the node's links are in it, and end
+/// with it.
 pub(crate) struct Links {
+    home: Arc<NodeHome>,
     peers: Peers,
     started: Instant,
     /// Links that were accepted or dialled and are not up yet: from their acceptance until they are
     /// up or [`Peers`] closes them.
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
-    dials: BTreeMap<LinkId, AbortHandle>,
+    dials: BTreeMap<LinkId, OwnedTask>,
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
-    /// Lanes that say goodbye.
-    farewells: Vec<JoinHandle<()>>,
+    /// Links whose end was announced, by either side.
+    farewells: Vec<OwnedTask>,
 }
 
 #[derive(Default)]
@@ -86,23 +84,6 @@ struct Opening {
     peer: Option<(NodeId, Option<Endpoint>)>,
     control: Option<Box<dyn ByteStream>>,
     data: Option<Box<dyn ByteStream>>,
-}
-
-/// A link that is up.
-struct Link {
-    peer: Arc<Peer>,
-    control: ControlSender,
-    data: Arc<DataLane>,
-    tasks: Tasks,
-    /// What the peer watches here, by its tokens.
-    watched: BTreeMap<u64, AbortHandle>,
-}
-
-/// What drives the lanes of a link.
-struct Tasks {
-    data: JoinHandle<()>,
-    control_reader: JoinHandle<()>,
-    control_writer: JoinHandle<()>,
 }
 
 impl Actor for Coordinator {
@@ -117,6 +98,7 @@ impl Actor for Coordinator {
     ) -> Result<Links, ActorProcessingErr> {
         let peers = Peers::new(self.home.config.peers.clone(), self.home.me.clone())?;
         Ok(Links {
+            home: self.home.clone(),
             peers,
             started: Instant::now(),
             opening: BTreeMap::new(),
@@ -139,19 +121,16 @@ impl Actor for Coordinator {
         turn.set_timer();
         Ok(())
     }
+}
 
-    async fn post_stop(
-        &self,
-        _: ActorRef<Coordinate>,
-        links: &mut Links,
-    ) -> Result<(), ActorProcessingErr> {
-        for (_, link) in std::mem::take(&mut links.up) {
+impl Drop for Links {
+    /// Not in `post_stop`: an actor that is killed has none.
+    fn drop(&mut self) {
+        for (id, link) in std::mem::take(&mut self.up) {
+            self.home.link_is_down(&link.peer.id);
+            link.peer.clear_link(id);
             link.tear_down();
         }
-        for dial in links.dials.values() {
-            dial.abort();
-        }
-        Ok(())
     }
 }
 
@@ -189,10 +168,8 @@ impl Turn<'_> {
             Coordinate::Control(link, message) => self.control(link, message),
             Coordinate::LaneEnded(link, why) => self.step(PeersInput::LinkDown { link, why }),
             Coordinate::WatchedEnded(link, token, exit) => {
-                if let Some(link) = self.links.up.get_mut(&link)
-                    && link.watched.remove(&token).is_some()
-                {
-                    link.control.send(&Control::Ended { token, why: ended(exit) });
+                if let Some(link) = self.links.up.get_mut(&link) {
+                    link.watched_ended(token, exit);
                 }
             }
             Coordinate::Tick => {
@@ -203,11 +180,10 @@ impl Turn<'_> {
             Coordinate::Leave(reply) => {
                 self.step(PeersInput::Leave);
                 let farewells = std::mem::take(&mut self.links.farewells);
-                tokio::spawn(async move {
-                    let said = futures_util::future::join_all(farewells);
-                    let _ = tokio::time::timeout(FAREWELL, said).await;
+                self.links.farewells.push(OwnedTask::spawn(async move {
+                    futures_util::future::join_all(farewells).await;
                     reply.send(());
-                });
+                }));
             }
         }
     }
@@ -269,17 +245,15 @@ impl Turn<'_> {
             Control::Registry(message) => home.registry(RegistryInput::Received { from, message }),
             Control::Interest(message) => home.interest(InterestInput::Received { from, message }),
             Control::Watch { actor, token } => {
-                self.watch(id, actor, token);
+                link.watch(home.actor(actor), token, &self.own);
                 Ok(())
             }
             Control::Unwatch { token } => {
-                if let Some(watch) = link.watched.remove(&token) {
-                    watch.abort();
-                }
+                link.unwatch(token);
                 Ok(())
             }
             Control::Ended { token, why } => {
-                link.peer.ended(token, exit(why));
+                link.ended(token, why);
                 Ok(())
             }
         };
@@ -289,22 +263,6 @@ impl Turn<'_> {
                 let why = LinkEnd::Violation(Reason::cut(why.to_string()));
                 self.step(PeersInput::LinkDown { link: id, why });
             }
-        }
-    }
-
-    fn watch(&mut self, id: LinkId, actor: u64, token: u64) {
-        let Some(link) = self.links.up.get_mut(&id) else { return };
-        let actor = self.shell.home.actor(actor);
-        let Some(actor) = actor.filter(|_| link.watched.len() < WATCHES_MAX) else {
-            return link.control.send(&Control::Ended { token, why: Ended::NoSuchActor });
-        };
-        let (own, watch) = (self.own.clone(), Deliver::watch(&*actor));
-        let task = tokio::spawn(async move {
-            let exit = watch.await;
-            let _ = own.tell(Coordinate::WatchedEnded(id, token, exit)).await;
-        });
-        if let Some(former) = link.watched.insert(token, task.abort_handle()) {
-            former.abort();
         }
     }
 
@@ -362,7 +320,7 @@ impl Turn<'_> {
     ) {
         let home = self.shell.home.clone();
         let (transport, own) = (self.shell.transport.clone(), self.own.clone());
-        let dial = tokio::spawn(async move {
+        let dial = OwnedTask::spawn(async move {
             let (terms, within) = (home.terms(), home.config.handshake_deadline);
             let transport = &*transport;
             let dialled =
@@ -370,7 +328,7 @@ impl Turn<'_> {
             let dialled = dialled.await;
             let _ = own.tell(Coordinate::Dialled(link, dialled)).await;
         });
-        self.links.dials.insert(link, dial.abort_handle());
+        self.links.dials.insert(link, dial);
     }
 
     fn peer_up(&mut self, id: &NodeId, link: LinkId) {
@@ -380,42 +338,9 @@ impl Turn<'_> {
         };
         let home = self.shell.home.clone();
         let peer = home.peer(id);
-        let frame_bytes_max = home.config.frame_bytes_max;
-        let lane = DataLane::new(home.clone(), id.name.as_str().into(), frame_bytes_max);
-        let sender = ControlSender::new();
-
-        let own = self.own.clone();
-        let data_task = tokio::spawn({
-            let (own, lane) = (own.clone(), lane.clone());
-            async move {
-                let end = match AssertUnwindSafe(lane.run(data)).catch_unwind().await {
-                    Ok(end) => lane_end(&end),
-                    Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
-                };
-                let _ = own.tell(Coordinate::LaneEnded(link, end)).await;
-            }
-        });
-        let (reader, writer) = ControlLane::new(control).split();
-        let read_task = tokio::spawn(read_control(link, reader, own.clone()));
-        let write_task = tokio::spawn({
-            let sender = sender.clone();
-            async move {
-                if let Err(why) = writer.run(sender).await {
-                    let why = LinkEnd::Broken(Reason::cut(why.to_string()));
-                    let _ = own.tell(Coordinate::LaneEnded(link, why)).await;
-                }
-            }
-        });
-
-        let wire = lane.clone();
-        peer.set_link(PeerLink { id: link, control: sender.clone(), data: lane.clone(), wire });
-        let tasks =
-            Tasks { data: data_task, control_reader: read_task, control_writer: write_task };
-        let watched = BTreeMap::new();
-        self.links
-            .up
-            .insert(link, Link { peer, control: sender.clone(), data: lane, tasks, watched });
-        home.link_is_up(id, sender);
+        let opened = Link::open(link, peer, &home, Streams { control, data }, &self.own);
+        home.link_is_up(id, opened.control.clone());
+        self.links.up.insert(link, opened);
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
         tracing::info!(target: "umbel", peer = %id, %link, "linked");
         let told = home
@@ -442,16 +367,16 @@ impl Turn<'_> {
 
     fn close(&mut self, id: LinkId, why: &LinkEnd) {
         self.links.opening.remove(&id);
-        if let Some(dial) = self.links.dials.remove(&id) {
-            dial.abort();
-        }
+        self.links.dials.remove(&id);
         if let Some(link) = self.links.up.remove(&id) {
             metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
-            if matches!(why, LinkEnd::Leaving) {
-                self.links.farewells.extend(link.say_goodbye());
-            } else {
-                link.tear_down();
-            }
+            let farewell = match why {
+                LinkEnd::Leaving => link.say_goodbye(),
+                LinkEnd::Goodbye => link.hear_goodbye(),
+                _ => return link.tear_down(),
+            };
+            self.links.farewells.retain(|farewell| !farewell.is_finished());
+            self.links.farewells.push(farewell);
         }
     }
 
@@ -472,77 +397,5 @@ impl Turn<'_> {
         let delay = at.saturating_sub(self.links.started.elapsed());
         let timer = self.shell.home.system.send_after(delay, &self.own, Coordinate::Tick);
         self.links.timer = Some((at, timer));
-    }
-}
-
-impl Link {
-    fn tear_down(self) {
-        let Tasks { data, control_reader, control_writer } = &self.tasks;
-        for task in [data, control_reader, control_writer] {
-            task.abort();
-        }
-        for watch in self.watched.values() {
-            watch.abort();
-        }
-        self.control.close();
-        self.data.close();
-    }
-
-    /// Lets what waits go out first; the tasks that see to it are returned.
-    fn say_goodbye(self) -> [JoinHandle<()>; 2] {
-        for watch in self.watched.values() {
-            watch.abort();
-        }
-        self.control.send(&Control::Goodbye);
-        self.control.close();
-        self.data.close();
-        self.tasks.control_reader.abort();
-        [self.tasks.data, self.tasks.control_writer]
-    }
-}
-
-async fn read_control(link: LinkId, mut reader: ControlReader, own: Address<Coordinate>) {
-    let end = loop {
-        match reader.next().await {
-            // A full mailbox makes this peer wait, and TCP makes its writer wait.
-            Ok(message) => {
-                if own.tell(Coordinate::Control(link, message)).await.is_err() {
-                    return;
-                }
-            }
-            Err(why) => break why,
-        }
-    };
-    let reason = Reason::cut(end.to_string());
-    let why = if end.is_violation() { LinkEnd::Violation(reason) } else { LinkEnd::Broken(reason) };
-    let _ = own.tell(Coordinate::LaneEnded(link, why)).await;
-}
-
-fn lane_end(end: &LaneEnd) -> LinkEnd {
-    let reason = Reason::cut(end.to_string());
-    match end {
-        LaneEnd::Closed | LaneEnd::ClosedByPeer | LaneEnd::Broken(_) => LinkEnd::Broken(reason),
-        LaneEnd::Malformed(_)
-        | LaneEnd::BadCorrelation(_)
-        | LaneEnd::CreditExceeded
-        | LaneEnd::Overfull => LinkEnd::Violation(reason),
-    }
-}
-
-fn ended(exit: Exit) -> Ended {
-    match exit {
-        Exit::Stopped => Ended::Stopped,
-        Exit::Failed(why) => Ended::Failed(Reason::cut(why)),
-        Exit::NoSuchActor => Ended::NoSuchActor,
-        _ => Ended::Killed,
-    }
-}
-
-fn exit(ended: Ended) -> Exit {
-    match ended {
-        Ended::Stopped => Exit::Stopped,
-        Ended::Failed(why) => Exit::Failed(why.as_str().to_owned()),
-        Ended::Killed => Exit::Killed,
-        Ended::NoSuchActor => Exit::NoSuchActor,
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct NodeHome {
     /// The actors whose entries go when they do.
     pub(crate) wills: Mutex<BTreeSet<u64>>,
     interest: Mutex<Interest>,
-    /// Where what is published on other nodes goes here.
-    pub(crate) sinks: Mutex<BTreeMap<String, Arc<dyn Sink>>>,
+    /// Where what is published on other nodes goes here. Each takes itself out when it goes.
+    pub(crate) sinks: Mutex<BTreeMap<String, Weak<dyn Sink>>>,
 }
 
 #[derive(Default)]
@@ -57,7 +57,9 @@ struct PeerTable {
 
 impl NodeHome {
     pub(crate) fn new(system: System, identity: Identity, config: NodeConfig) -> Arc<Self> {
-        let started = system.clock().now().as_millis();
+        // In microseconds: in milliseconds, two processes that are given one name by mistake and
+        // start at once would take each other for themselves.
+        let started = system.clock().now().as_micros();
         let incarnation = Incarnation(u64::try_from(started).unwrap_or(u64::MAX));
         let me = NodeId { name: identity.node.clone(), incarnation };
         let limits = ReplicaLimits::default();
@@ -226,7 +228,7 @@ impl Home for NodeHome {
     }
 
     fn publication(&self, publication: &Publication<'_>) {
-        let sink = self.sinks.lock().get(publication.topic).cloned();
+        let sink = self.sinks.lock().get(publication.topic).and_then(Weak::upgrade);
         if let Some(sink) = sink {
             sink.publication(publication);
         }

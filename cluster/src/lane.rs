@@ -3,9 +3,14 @@
 mod asks;
 mod control;
 mod data;
+mod driver;
 mod frame;
+mod home;
+mod inbound;
 mod outbox;
 
 pub(crate) use control::{ControlLane, ControlReader, ControlSender};
-pub(crate) use data::{DataLane, Home, LaneEnd, Publication};
+pub(crate) use data::DataLane;
+pub(crate) use driver::LaneEnd;
 pub(crate) use frame::FRAME_BYTES_MAX;
+pub(crate) use home::{Home, Publication};

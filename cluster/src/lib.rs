@@ -74,6 +74,7 @@ mod node;
 mod peer;
 mod refusals;
 mod registry;
+mod task;
 mod tls;
 mod topics;
 mod transport;

@@ -182,6 +182,10 @@ impl Node {
 
     /// Leaves the cluster: accepts nobody any more, says goodbye to all, and shuts the system down
     /// as [`System::shutdown`] does.
+    ///
+    /// What was sent before, either way, still arrives: answers, messages, publications. The links
+    /// have a second for it, or until `deadline`; what a peer has not read by then is lost. What is
+    /// asked of this node and not answered yet ends at the asker as [`AskError::LinkLost`].
     pub async fn leave(&self, deadline: Duration) -> ShutdownReport {
         if let Some(acceptor) = &self.inner.acceptor {
             acceptor.abort();

@@ -1,7 +1,7 @@
 //! Publish and subscribe over all linked nodes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use thiserror::Error;
 use umbel_actors::codec::EncodeError;
@@ -23,11 +23,12 @@ use crate::node::Node;
 ///
 /// A subscriber hears what is published after its node's interest has reached the publisher's node;
 /// what is published while two nodes are not linked does not reach the other one.
+///
+/// The node forgets a topic when the last handle, subscription and forwarding of it here is dropped;
+/// its name may then carry other messages.
 pub struct ClusterTopic<T: RemoteMessage + Clone> {
-    home: Arc<NodeHome>,
     name: TopicName,
-    here: Topic<T>,
-    wire: Arc<dyn Wire>,
+    sink: Arc<TypedSink<T>>,
 }
 
 /// Why there is no such topic.
@@ -81,7 +82,9 @@ pub(crate) trait Sink: Send + Sync {
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
 
+/// A topic on this node: it lasts as long as anybody here publishes to it or subscribes.
 struct TypedSink<T: RemoteMessage + Clone> {
+    home: Arc<NodeHome>,
     here: Topic<T>,
     wire: Arc<dyn Wire>,
 }
@@ -95,23 +98,22 @@ impl Node {
         &self,
         name: &str,
     ) -> Result<ClusterTopic<T>, TopicError> {
-        let home = self.home().clone();
+        let home = self.home();
         let topic = TopicName::new(name)?;
-        let wire: Arc<dyn Wire> = Arc::new(PublicWire(home.clone()));
-        let mut sinks = home.sinks.lock();
-        let sink = sinks
-            .entry(name.to_owned())
-            .or_insert_with(|| {
-                Arc::new(TypedSink::<T> { here: Topic::new(name), wire: wire.clone() })
+        let sink = {
+            let mut sinks = home.sinks.lock();
+            sinks.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let sink: Arc<dyn Sink> = Arc::new(TypedSink::<T>::new(home.clone(), name));
+                sinks.insert(name.to_owned(), Arc::downgrade(&sink));
+                sink
             })
-            .clone();
-        drop(sinks);
+        };
         let (carries, _) = sink.schema();
         let Ok(sink) = sink.as_any().downcast::<TypedSink<T>>() else {
             let (topic, wanted) = (name.to_owned(), T::NAME);
             return Err(TopicError::OtherMessages { topic, carries, wanted });
         };
-        Ok(ClusterTopic { here: sink.here.clone(), home, name: topic, wire })
+        Ok(ClusterTopic { name: topic, sink })
     }
 }
 
@@ -128,13 +130,14 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
     /// [`PublishError`]; nobody was told.
     pub async fn publish(&self, message: T) -> Result<Published, PublishError> {
         let mut published = Published::default();
-        let nodes = self.home.interested(self.name.as_str());
+        let TypedSink { home, here, wire } = &*self.sink;
+        let nodes = home.interested(self.name.as_str());
         if !nodes.is_empty() {
             let mut payload = Vec::new();
-            let max = self.home.config.frame_bytes_max.saturating_sub(512);
-            wire::scope(&self.wire, || umbel_actors::codec::encode(&message, &mut payload, max))?;
+            let max = home.config.frame_bytes_max.saturating_sub(512);
+            wire::scope(wire, || umbel_actors::codec::encode(&message, &mut payload, max))?;
             for node in nodes {
-                let peer = self.home.peer(&node);
+                let peer = home.peer(&node);
                 loop {
                     match peer.try_publish(self.name.as_str(), T::FINGERPRINT, &payload) {
                         Ok(()) => published.nodes += 1,
@@ -148,7 +151,7 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
                 }
             }
         }
-        published.subscribers_here = self.here.publish(message);
+        published.subscribers_here = here.publish(message);
         Ok(published)
     }
 
@@ -169,7 +172,7 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
         capacity: usize,
         overflow: Overflow,
     ) -> Result<ClusterSubscription<T>, TopicError> {
-        let queue = self.here.subscribe_with(capacity, overflow);
+        let queue = self.sink.here.subscribe_with(capacity, overflow);
         Ok(ClusterSubscription { queue, _interest: self.interest()? })
     }
 
@@ -183,12 +186,13 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
         map: impl Fn(T) -> M + Send + 'static,
     ) -> Result<ClusterForwarding, TopicError> {
         let interest = self.interest()?;
-        Ok(ClusterForwarding { forwarding: self.here.forward(to, map), _interest: interest })
+        Ok(ClusterForwarding { forwarding: self.sink.here.forward(to, map), _interest: interest })
     }
 
     fn interest(&self) -> Result<NodesInterest, TopicError> {
-        self.home.interest(InterestInput::Subscribe { topic: self.name.clone() })?;
-        Ok(NodesInterest { home: self.home.clone(), topic: self.name.clone() })
+        let home = self.sink.home.clone();
+        home.interest(InterestInput::Subscribe { topic: self.name.clone() })?;
+        Ok(NodesInterest { home, topic: self.name.clone(), _sink: self.sink.clone() })
     }
 }
 
@@ -196,6 +200,8 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
 struct NodesInterest {
     home: Arc<NodeHome>,
     topic: TopicName,
+    /// What is published there comes here.
+    _sink: Arc<dyn Sink>,
 }
 
 impl Drop for NodesInterest {
@@ -242,6 +248,23 @@ impl ClusterForwarding {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.forwarding.lost()
+    }
+}
+
+impl<T: RemoteMessage + Clone> TypedSink<T> {
+    fn new(home: Arc<NodeHome>, name: &str) -> Self {
+        let wire = Arc::new(PublicWire(home.clone()));
+        Self { home, here: Topic::new(name), wire }
+    }
+}
+
+impl<T: RemoteMessage + Clone> Drop for TypedSink<T> {
+    fn drop(&mut self) {
+        let mut sinks = self.home.sinks.lock();
+        // Another may have been made under the name since nobody held this one.
+        if sinks.get(self.here.name()).is_some_and(|sink| sink.strong_count() == 0) {
+            sinks.remove(self.here.name());
+        }
     }
 }
 
@@ -301,12 +324,7 @@ impl Wire for PublicWire {
 
 impl<T: RemoteMessage + Clone> Clone for ClusterTopic<T> {
     fn clone(&self) -> Self {
-        Self {
-            home: self.home.clone(),
-            name: self.name.clone(),
-            here: self.here.clone(),
-            wire: self.wire.clone(),
-        }
+        Self { name: self.name.clone(), sink: self.sink.clone() }
     }
 }
 
@@ -325,5 +343,63 @@ impl<T> fmt::Debug for ClusterSubscription<T> {
 impl fmt::Debug for ClusterForwarding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterForwarding").field("lost", &self.lost()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+    use umbel_protocol::Identity;
+
+    use super::*;
+    use crate::transport::MemoryNetwork;
+
+    #[derive(Clone, Debug, PartialEq, Message, Serialize, Deserialize)]
+    #[message(remote)]
+    struct News(u64);
+
+    #[derive(Clone, Message, Serialize, Deserialize)]
+    #[message(remote)]
+    struct Weather(u64);
+
+    async fn start(network: &MemoryNetwork, name: &str, seeds: &[&str]) -> Node {
+        let identity = Identity::new("house".parse().unwrap(), name.parse().unwrap());
+        let builder = Node::builder().transport(network.transport(identity)).listen(name);
+        builder.join(seeds.iter().copied()).start().await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_is_forgotten_when_nobody_holds_it_any_more() {
+        let node = start(&MemoryNetwork::new(), "a", &[]).await;
+        let other = || node.topic::<Weather>("news").map(drop);
+        let topic = node.topic::<News>("news").unwrap();
+        let second = topic.clone();
+        let subscription = topic.subscribe().unwrap();
+        drop((topic, second));
+        assert!(matches!(other(), Err(TopicError::OtherMessages { .. })), "somebody subscribes");
+        let again = node.topic::<News>("news").unwrap();
+        drop(subscription);
+        assert!(matches!(other(), Err(TopicError::OtherMessages { .. })), "somebody may publish");
+        drop(again);
+        assert!(other().is_ok());
+        for number in 0..10_000 {
+            let topic = node.topic::<News>(&format!("news of {number}")).unwrap();
+            drop(topic.subscribe().unwrap());
+            topic.publish(News(number)).await.unwrap();
+        }
+        assert_eq!(node.home().sinks.lock().len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscription_hears_other_nodes_after_its_topic_was_let_go_of() {
+        let network = MemoryNetwork::new();
+        let a = start(&network, "a", &[]).await;
+        let b = start(&network, "b", &["a"]).await;
+        let mut subscription = a.topic::<News>("news").unwrap().subscribe().unwrap();
+        let topic = b.topic::<News>("news").unwrap();
+        while topic.publish(News(1)).await.unwrap().nodes == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert_eq!(subscription.recv().await, Some(News(1)));
     }
 }

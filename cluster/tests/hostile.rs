@@ -307,8 +307,8 @@ async fn a_client_that_greets_with_nonsense_or_stops_half_way_is_let_go() {
     until("the half greeting times out", async || node.refusals().contains_key("silent")).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_falls_silent_is_down_within_the_bound() {
+/// A node, and the two lanes of a link that somebody has opened with it and says nothing on.
+async fn silent_link() -> (Node, Vec<Connection>) {
     use umbel_cluster::MemoryNetwork;
     use umbel_protocol::Identity;
     let network = MemoryNetwork::new();
@@ -335,6 +335,45 @@ async fn a_peer_that_falls_silent_is_down_within_the_bound() {
         lanes.push(connection);
     }
     assert!(node.wait_for_peers(1, SOON).await);
+    (node, lanes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_deaf_to_a_goodbye_is_waited_for_a_second_and_no_longer() {
+    let (node, _lanes) = silent_link().await;
+    let since = tokio::time::Instant::now();
+    node.leave(SOON).await;
+    let took = since.elapsed();
+    assert!(took <= Duration::from_millis(1100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_goodbye_and_stays_is_heard_for_a_second_and_no_longer() {
+    let (node, mut lanes) = silent_link().await;
+    let mut goodbye = vec![0; 4];
+    codec::encode(&umbel_protocol::Control::Goodbye, &mut goodbye, 64).unwrap();
+    let length = (goodbye.len() - 4) as u32;
+    goodbye[..4].copy_from_slice(&length.to_le_bytes());
+    lanes[0].stream.write_all(&goodbye).await.unwrap();
+    let since = tokio::time::Instant::now();
+    // What the node still writes is read; the end comes while the peer's own lanes are open.
+    for lane in &mut lanes {
+        let mut rest = Vec::new();
+        let _ = lane.stream.read_to_end(&mut rest).await;
+    }
+    assert!(node.linked().is_empty());
+    let nothing_granted = [9, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0];
+    while lanes[1].stream.write_all(&nothing_granted).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = since.elapsed();
+    assert!(took >= Duration::from_millis(900), "{took:?}");
+    assert!(took <= Duration::from_millis(1100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_down_within_the_bound() {
+    let (node, _lanes) = silent_link().await;
     let since = tokio::time::Instant::now();
     while !node.linked().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;

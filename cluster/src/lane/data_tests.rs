@@ -9,9 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use umbel_actors::{Exit, Reply, Watch};
+use umbel_actors::wire::Charge;
+use umbel_actors::{DeadLetter, Exit, Reply, Watch};
 
 use super::*;
+use crate::lane::frame::{Frame, FrameError};
+use crate::lane::home::Publication;
 
 const SCHEMA: u32 = 7;
 /// The number of the one actor here.
@@ -180,6 +183,12 @@ impl Bench {
                 return Some(body);
             }
         }
+    }
+
+    /// Whether the lane says that all is written.
+    async fn has_ended(&mut self) -> bool {
+        let mut rest = Vec::new();
+        timeout(A_WHILE, self.reading.read_to_end(&mut rest)).await.is_ok()
     }
 
     async fn end(self) -> LaneEnd {
@@ -410,12 +419,12 @@ async fn credit_comes_back_when_messages_are_taken_and_not_before() {
     let body = bench.frame().await.unwrap();
     let Ok(Frame::Credit { granted }) = Frame::read(&body) else { panic!("{body:?}") };
     let inbound = bench.lane.inbound.clone();
-    let released = inbound.released.load(Ordering::Relaxed);
+    let released = inbound.released();
     assert!(granted > WINDOW_BYTES && granted <= WINDOW_BYTES + released);
     assert!(released >= many.len() as u64);
     bench.send(&many).await;
     bench.yard.keeper.0.lock().clear();
-    assert_eq!(inbound.released.load(Ordering::Relaxed), 2 * released);
+    assert_eq!(inbound.released(), 2 * released);
 }
 
 #[tokio::test(start_paused = true)]
@@ -516,7 +525,57 @@ async fn a_closed_lane_writes_what_waits_and_takes_no_more() {
     assert!(matches!(bench.tell(10), Err(RouteError::Unreachable(_))));
     let told = bench.reply().await.unwrap();
     assert!(matches!(Frame::read(&told), Ok(Frame::Message { actor: KEEPER, .. })));
+    assert!(bench.has_ended().await);
+    bench.writing.shutdown().await.unwrap();
     assert!(matches!(bench.end().await, LaneEnd::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_lane_still_takes_what_the_peer_has_sent() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let asked = bench.ask().unwrap();
+    let question = bench.reply().await.unwrap();
+    let Ok(Frame::Message { asks, .. }) = Frame::read(&question) else { panic!("no question") };
+    let mut answer = Vec::new();
+    frame::answer(&mut answer, asks.clone().next().unwrap(), &[], b"late");
+    bench.lane.close();
+    assert!(bench.has_ended().await);
+    bench.send(&answer).await;
+    bench.send(&message(KEEPER, 10, &[])).await;
+    assert_eq!(bench.yard.keeper.bytes(), 10);
+    assert_eq!(asked.outcome.lock().clone(), Some(Ok(b"late".to_vec())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_lets_the_peer_end_first_does_so_until_it_is_closed() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    bench.tell(10).unwrap();
+    bench.lane.close_after_peer();
+    assert!(matches!(bench.tell(10), Err(RouteError::Unreachable(_))));
+    assert!(bench.reply().await.is_some());
+    assert!(bench.reply().await.is_none(), "it ended");
+    bench.lane.close();
+    assert!(bench.has_ended().await);
+
+    let mut bench = usual();
+    bench.lane.close_after_peer();
+    bench.writing.shutdown().await.unwrap();
+    assert!(matches!(bench.end().await, LaneEnd::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_was_never_driven_fails_what_was_asked_over_it() {
+    let bench = usual();
+    let lane = DataLane::with_backlog(bench.yard.clone(), "b".into(), 1 << 20, BACKLOG_BYTES_MAX);
+    let running = lane.clone().run(Box::new(tokio::io::duplex(64).0));
+    lane.outbox.grant(u64::MAX);
+    let bench = Bench { lane, ..bench };
+    let asked = bench.ask().unwrap();
+    drop(running);
+    let failed = asked.outcome.lock().clone();
+    assert_eq!(failed, Some(Err(Unanswered::LinkLost("b".into()))));
 }
 
 #[tokio::test(start_paused = true)]
