@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `hello.rs` | an actor, and a question to it |
 //! | `supervised.rs` | a tree that survives crashes, with back-off; addresses that outlive them |
+//! | `dependency.rs` | a tree that survives a failing dependency, and serves the rest meanwhile |
+//! | `pool.rs` | a dynamic supervisor as a connection pool, with probes |
 //! | `two_nodes.rs` | two nodes over mutual TLS: ask, registry, topic, and a stranger that is refused |
 //!
 //! Their tests run the very programs and read what they print.

@@ -49,6 +49,24 @@ async fn supervised_keeps_its_takings_over_three_crashes() {
 }
 
 #[tokio::test]
+async fn dependency_serves_the_rest_and_quotes_again_in_the_end() {
+    let printed = run("dependency").await;
+    for line in ["hung up", "waits", "open nine to five", "prices ", "1 stopped"] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+    assert_eq!(printed.matches("a kettle is 6").count(), 2, "before and after:\n{printed}");
+}
+
+#[tokio::test]
+async fn pool_replaces_connections_that_break_or_hang() {
+    let printed = run("pool").await;
+    for line in ["100 answers over 4 connections", "200ms", "3 connections are left"] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+    assert_eq!(printed.matches("restarted once").count(), 2, "{printed}");
+}
+
+#[tokio::test]
 async fn two_nodes_talk_and_refuse_a_stranger() {
     let printed = run("two_nodes").await;
     for line in ["on node harbour", "take berth 1", "wind_knots: 24", "refused", "Unreachable"] {

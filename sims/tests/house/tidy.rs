@@ -8,8 +8,6 @@ const LINES_MAX: usize = 500;
 
 /// The files that are longer, and why they are one.
 const LONGER: &[(&str, &str)] = &[
-    ("cluster/src/coordinator.rs", "one shell around one state machine: each input, each output"),
-    ("cluster/src/lane/data.rs", "one task and what it shares; to be cut when it learns more"),
     ("cluster/src/lane/data_tests.rs", "one promise of the lane after the other"),
     ("cluster/protocol/src/peers/tests.rs", "one rule of the peers after the other"),
 ];
