@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use umbel_actors::Address;
 use umbel_protocol::{Lane, Refusal};
 
-use crate::coordinator::{Coordinate, Verdict};
+use crate::coordinator::{Coordinate, Verdict, is_usual};
 use crate::greeting::{self, Answer};
 use crate::home::NodeHome;
 use crate::task::OwnedTask;
@@ -119,8 +119,7 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
             }
         }
         Err(refusal) => {
-            let quiet = matches!(refusal, Refusal::Crossed | Refusal::AlreadyLinked { .. });
-            if quiet {
+            if is_usual(&refusal) {
                 tracing::debug!(target: "umbel", %peer, %refusal, "refused");
             } else {
                 home.refusals.note(refusal.cause(), &format!("{peer} at {address}: {refusal}"));

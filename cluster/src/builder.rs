@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
-use umbel_protocol::{Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError};
+use umbel_protocol::{
+    Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError, Profile, ProfileError,
+};
 
 use crate::acceptor;
 use crate::certs::{CertsError, Credentials};
@@ -13,6 +15,7 @@ use crate::config::NodeConfig;
 use crate::coordinator::{Coordinate, Coordinator};
 use crate::home::NodeHome;
 use crate::node::Node;
+use crate::seeds::{self, AnySource, SeedSource};
 use crate::transport::{TcpTransport, Transport, TransportError};
 
 /// The messages that wait for the coordinator: control traffic of all peers. A full mailbox makes
@@ -30,6 +33,9 @@ pub struct NodeBuilder {
     listen: Option<String>,
     advertise: Option<String>,
     seeds: Vec<String>,
+    sources: Vec<Box<dyn AnySource>>,
+    roles: Vec<String>,
+    version: String,
     config: NodeConfig,
 }
 
@@ -77,6 +83,9 @@ pub enum StartError {
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] PeersConfigError),
+    /// A role or the version is not allowed.
+    #[error("not allowed as a node's role or version: {0}")]
+    Profile(#[from] ProfileError),
     /// The frame limit is out of bounds.
     #[error(
         "`frame_bytes_max` is {0}: it must be from {least} to {most}",
@@ -137,6 +146,25 @@ impl NodeBuilder {
         self
     }
 
+    /// Where nodes to join through are found, beside those of [`Self::join`]: a name in the DNS
+    /// ([`Dns`](crate::Dns)), or a source of one's own. May be given more than once.
+    pub fn discover(mut self, source: impl SeedSource) -> Self {
+        self.sources.push(Box::new(source));
+        self
+    }
+
+    /// What this node does, for others to see: at most 8 roles of at most 63 bytes.
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+
+    /// The version of the program, for others to see: at most 63 bytes, in any form.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
     /// Bounds and paces.
     pub fn config(mut self, config: NodeConfig) -> Self {
         self.config = config;
@@ -185,6 +213,11 @@ impl NodeBuilder {
             }
             (None, None) => None,
         };
+        let mut profile = Profile::default().with_endpoint(advertise.clone());
+        for role in &self.roles {
+            profile = profile.role(role)?;
+        }
+        profile = profile.version(&self.version)?;
         let system = self.system.unwrap_or_else(|| System::new(identity.node.as_str()));
         let home = NodeHome::new(system.clone(), identity, self.config);
         if let Some(advertise) = advertise {
@@ -194,7 +227,7 @@ impl NodeBuilder {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
         };
-        let coordinator = Coordinator { home: home.clone(), transport };
+        let coordinator = Coordinator { home: home.clone(), transport, profile };
         let coordinator = system.spawn_with(options, coordinator, ()).await?;
         let acceptor = listener.map(|listener| {
             let accepting = acceptor::run(listener, home.clone(), coordinator.clone());
@@ -211,6 +244,9 @@ impl NodeBuilder {
         stop_with_coordinator(&coordinator, &system);
         // The mailbox is empty and its actor alive.
         let _ = coordinator.try_tell(Coordinate::Join(seeds));
+        for (number, source) in self.sources.into_iter().enumerate() {
+            seeds::follow(number, source, coordinator.clone(), system.clone());
+        }
         Ok(Node::new(home, coordinator, acceptor))
     }
 }
@@ -252,6 +288,9 @@ impl std::fmt::Debug for NodeBuilder {
             .field("listen", &self.listen)
             .field("advertise", &self.advertise)
             .field("seeds", &self.seeds)
+            .field("sources", &self.sources)
+            .field("roles", &self.roles)
+            .field("version", &self.version)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

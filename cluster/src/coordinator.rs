@@ -2,7 +2,7 @@
 
 mod link;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Exit, Message, Myself, Reply, Timer,
 };
 use umbel_protocol::{
-    Control, Endpoint, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers, PeersInput,
-    PeersOutput, PeersView, Reason, Refusal, RegistryInput,
+    Control, Endpoint, Held, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers,
+    PeersInput, PeersOutput, PeersView, Profile, Reason, Refusal, RegistryInput,
 };
 
 use self::link::{Link, Streams};
@@ -27,6 +27,8 @@ use crate::transport::{ByteStream, Transport};
 pub(crate) enum Coordinate {
     /// Dial these, for ever.
     Join(Vec<Endpoint>),
+    /// A source of seeds names these now, and no others.
+    Seeds(usize, Vec<Endpoint>),
     /// A hello that is in order by itself.
     Hello(Hello, Reply<Verdict>),
     /// The welcome for a control lane was said.
@@ -59,6 +61,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Coordinator {
     pub(crate) home: Arc<NodeHome>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// What this node tells of itself.
+    pub(crate) profile: Profile,
 }
 
 /// What only the coordinator knows. All connections and tasks of the node's links are in it, and end
@@ -75,6 +79,10 @@ pub(crate) struct Links {
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
+    /// The seeds that were configured.
+    fixed: BTreeSet<Endpoint>,
+    /// Those that each source names.
+    sources: BTreeMap<usize, Vec<Endpoint>>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
 }
@@ -96,7 +104,9 @@ impl Actor for Coordinator {
         _: ActorRef<Coordinate>,
         (): (),
     ) -> Result<Links, ActorProcessingErr> {
-        let peers = Peers::new(self.home.config.peers.clone(), self.home.me.clone())?;
+        let me = NodeId::clone(&self.home.me());
+        let peers = Peers::new(self.home.config.peers.clone(), me)?;
+        let peers = peers.with_profile(self.profile.clone());
         Ok(Links {
             home: self.home.clone(),
             peers,
@@ -106,6 +116,8 @@ impl Actor for Coordinator {
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
+            fixed: BTreeSet::new(),
+            sources: BTreeMap::new(),
             farewells: Vec::new(),
         })
     }
@@ -141,10 +153,31 @@ struct Turn<'a> {
     links: &'a mut Links,
 }
 
+/// Whether nobody needs to be told of a refusal: two dials that cross, or a node that comes back.
+pub(crate) fn is_usual(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Crossed | Refusal::AlreadyLinked { .. } | Refusal::Over(_) | Refusal::Renewing
+    )
+}
+
 impl Turn<'_> {
     fn take(&mut self, message: Coordinate) {
         match message {
-            Coordinate::Join(seeds) => self.step(PeersInput::Join { seeds }),
+            Coordinate::Join(seeds) => {
+                self.links.fixed.extend(seeds.iter().cloned());
+                self.step(PeersInput::Join { seeds });
+            }
+            Coordinate::Seeds(source, seeds) => {
+                let before = self.links.sources.insert(source, seeds.clone()).unwrap_or_default();
+                let named = |endpoint: &Endpoint| {
+                    self.links.fixed.contains(endpoint)
+                        || self.links.sources.values().flatten().any(|seed| seed == endpoint)
+                };
+                let gone = before.into_iter().filter(|endpoint| !named(endpoint)).collect();
+                self.step(PeersInput::Unjoin { seeds: gone });
+                self.step(PeersInput::Join { seeds });
+            }
             Coordinate::Hello(hello, reply) => {
                 self.step(PeersInput::HelloReceived { token: 0, hello });
                 let verdict = self.links.verdict.take();
@@ -208,7 +241,7 @@ impl Turn<'_> {
                 self.opened(link);
             }
             Err(DialError::Refused { by, refusal }) => {
-                if !matches!(refusal, Refusal::Crossed | Refusal::AlreadyLinked { .. }) {
+                if !is_usual(&refusal) {
                     let why = format!("{by}: {refusal}");
                     self.shell.home.refusals.note("dial-refused", &why);
                 }
@@ -238,9 +271,7 @@ impl Turn<'_> {
                 Ok(())
             }
             Control::Pong { .. } => Ok(()),
-            Control::Peers(peers) => {
-                return self.step(PeersInput::Learned { link: id, peers });
-            }
+            Control::Swim(packet) => return self.step(PeersInput::Swim { link: id, packet }),
             Control::Goodbye => return self.step(PeersInput::Goodbye { link: id }),
             Control::Registry(message) => home.registry(RegistryInput::Received { from, message }),
             Control::Interest(message) => home.interest(InterestInput::Received { from, message }),
@@ -276,8 +307,8 @@ impl Turn<'_> {
 
     fn carry_out(&mut self, output: PeersOutput) {
         match output {
-            PeersOutput::Dial { link, endpoint, expect, lost } => {
-                self.dial(link, endpoint, expect, lost);
+            PeersOutput::Dial { link, endpoint, expect, held } => {
+                self.dial(link, endpoint, expect, held);
             }
             PeersOutput::Accept { link, .. } => {
                 self.links.opening.entry(link).or_default();
@@ -294,10 +325,15 @@ impl Turn<'_> {
             }
             PeersOutput::PeerUp { peer, link } => self.peer_up(&peer, link),
             PeersOutput::PeerDown { peer, link, why } => self.peer_down(&peer, link, &why),
-            PeersOutput::Gossip { link, peers } => {
+            PeersOutput::Swim { link, packet } => {
                 if let Some(link) = self.links.up.get(&link) {
-                    link.control.send(&Control::Peers(peers));
+                    link.control.send(&Control::Swim(packet));
                 }
+            }
+            PeersOutput::Member(event) => self.shell.home.members.changed(event),
+            PeersOutput::Renewed { me } => {
+                tracing::warn!(target: "umbel", %me, "declared down: goes on as a new incarnation");
+                self.shell.home.renew(&me);
             }
             PeersOutput::SeedDropped { endpoint, why } => {
                 tracing::info!(target: "umbel", %endpoint, %why, "seed dropped");
@@ -305,26 +341,21 @@ impl Turn<'_> {
             PeersOutput::Superseded { by, known } => {
                 tracing::error!(
                     target: "umbel", %by, %known,
-                    "another life of this node is known: restart it, or stop the other one"
+                    "a later life of this node is known: another process runs under its name, or its \
+                     clock was set back"
                 );
             }
         }
     }
 
-    fn dial(
-        &mut self,
-        link: LinkId,
-        endpoint: Endpoint,
-        expect: Option<NodeName>,
-        lost: Option<LinkId>,
-    ) {
+    fn dial(&mut self, link: LinkId, endpoint: Endpoint, expect: Option<NodeName>, held: Held) {
         let home = self.shell.home.clone();
         let (transport, own) = (self.shell.transport.clone(), self.own.clone());
         let dial = OwnedTask::spawn(async move {
             let (terms, within) = (home.terms(), home.config.handshake_deadline);
             let transport = &*transport;
             let dialled =
-                greeting::dial(transport, &terms, link, &endpoint, expect.as_ref(), lost, within);
+                greeting::dial(transport, &terms, link, &endpoint, expect.as_ref(), &held, within);
             let dialled = dialled.await;
             let _ = own.tell(Coordinate::Dialled(link, dialled)).await;
         });

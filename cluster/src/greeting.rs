@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use umbel_actors::codec::{self, DecodeError, Limits};
-use umbel_protocol::{Endpoint, Hello, Lane, LinkId, NodeName, Refusal, Terms, Welcome};
+use umbel_protocol::{Endpoint, Held, Hello, Lane, LinkId, NodeName, Refusal, Terms, Welcome};
 
 use crate::transport::{ByteStream, Connection, Transport, TransportError};
 
@@ -68,11 +68,11 @@ pub(crate) async fn dial(
     link: LinkId,
     endpoint: &Endpoint,
     expect: Option<&NodeName>,
-    lost: Option<LinkId>,
+    held: &Held,
     within: Duration,
 ) -> Result<Dialled, DialError> {
     let both = async {
-        let lane = |lane| open(transport, terms, lane, link, endpoint, expect, lost);
+        let lane = |lane| open(transport, terms, lane, link, endpoint, expect, held);
         let (welcome, control) = lane(Lane::Control).await?;
         let (second, data) = lane(Lane::Data).await?;
         if second.node != welcome.node {
@@ -93,7 +93,7 @@ async fn open(
     link: LinkId,
     endpoint: &Endpoint,
     expect: Option<&NodeName>,
-    lost: Option<LinkId>,
+    held: &Held,
 ) -> Result<(Welcome, Box<dyn ByteStream>), DialError> {
     let Connection { mut stream, peer, address } = transport.dial(endpoint.as_str()).await?;
     let strange = |why: GreetingError| match why {
@@ -102,7 +102,7 @@ async fn open(
         why => DialError::Strange { address: address.clone(), why },
     };
     // Where saying it fails, the other end has hung up, and what it said before that tells more.
-    let _ = say(&mut stream, &terms.hello(lane, link, lost)).await;
+    let _ = say(&mut stream, &terms.hello(lane, link, held.clone())).await;
     let refused = |refusal| DialError::Refused { by: peer.node.clone(), refusal };
     match hear::<Answer>(&mut stream).await.map_err(strange)? {
         Answer::Refused(refusal) => Err(refused(refusal)),

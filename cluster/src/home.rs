@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use umbel_actors::codec::CODEC_ID;
@@ -16,6 +17,7 @@ use umbel_protocol::{
 
 use crate::config::NodeConfig;
 use crate::lane::{ControlSender, Home, Publication};
+use crate::members::Members;
 use crate::peer::Peer;
 use crate::refusals::Refusals;
 use crate::topics::Sink;
@@ -27,7 +29,9 @@ pub(crate) const PROTOCOL: VersionRange = VersionRange { min: 1, max: 1 };
 pub(crate) struct NodeHome {
     pub(crate) system: System,
     pub(crate) identity: Identity,
-    pub(crate) me: NodeId,
+    /// Which life this is. Changed under the registry's lock, so that whoever holds that sees entries
+    /// of one life.
+    me: ArcSwap<NodeId>,
     pub(crate) config: NodeConfig,
     pub(crate) refusals: Refusals,
     /// Where others dial this node; known when it listens.
@@ -44,6 +48,7 @@ pub(crate) struct NodeHome {
     /// The actors whose entries go when they do.
     pub(crate) wills: Mutex<BTreeSet<u64>>,
     interest: Mutex<Interest>,
+    pub(crate) members: Members,
     /// Where what is published on other nodes goes here. Each takes itself out when it goes.
     pub(crate) sinks: Mutex<BTreeMap<String, Weak<dyn Sink>>>,
 }
@@ -69,7 +74,8 @@ impl NodeHome {
             registry: Mutex::new(Registry::new(me.clone(), limits.clone())),
             registry_events: Topic::new("umbel.registry"),
             interest: Mutex::new(Interest::new(me.clone(), limits)),
-            me,
+            members: Members::new(),
+            me: ArcSwap::from_pointee(me),
             config,
             refusals: Refusals::default(),
             wills: Mutex::default(),
@@ -81,13 +87,34 @@ impl NodeHome {
         })
     }
 
+    /// Which life of which node this is.
+    pub(crate) fn me(&self) -> Arc<NodeId> {
+        self.me.load_full()
+    }
+
+    /// This node goes on as another life; nobody is linked with it.
+    pub(crate) fn renew(&self, me: &NodeId) {
+        let mut registry = self.registry.lock();
+        self.me.store(Arc::new(me.clone()));
+        let renewed = registry.step(RegistryInput::Renewed { me: me.clone() });
+        let outputs =
+            renewed.expect("nothing is too much for a registry that only changes its name");
+        self.carry_out(outputs, Control::Registry, |event| {
+            self.registry_events.publish(event);
+        });
+        drop(registry);
+        let renewed = self.interest.lock().step(InterestInput::Renewed { me: me.clone() });
+        renewed.expect("nothing is too much for interest that only changes its name");
+        self.members.renew(me);
+    }
+
     /// What this node says and judges in handshakes.
     pub(crate) fn terms(&self) -> Terms {
         Terms {
             protocol: PROTOCOL,
             codec: CodecId(CODEC_ID),
             cluster: self.identity.cluster.clone(),
-            node: self.me.clone(),
+            node: NodeId::clone(&self.me.load()),
             listen: self.listen.read().clone(),
         }
     }
@@ -207,17 +234,14 @@ impl Home for NodeHome {
     fn export(&self, actor: Arc<dyn Deliver>) -> ActorPath {
         let id = actor.id();
         self.system.export(actor);
-        ActorPath {
-            node: self.me.name.as_str().into(),
-            incarnation: self.me.incarnation.0,
-            actor: id,
-        }
+        let me = self.me.load();
+        ActorPath { node: me.name.as_str().into(), incarnation: me.incarnation.0, actor: id }
     }
 
     fn import(&self, path: &ActorPath) -> Result<Imported, WireError> {
         let name = NodeName::new(&path.node).map_err(|why| WireError::BadNode(why.to_string()))?;
         let id = NodeId { name, incarnation: Incarnation(path.incarnation) };
-        if id == self.me {
+        if id == **self.me.load() {
             return Ok(self.actor(path.actor).map_or(Imported::Gone, Imported::Here));
         }
         Ok(Imported::There(self.peer(&id)))

@@ -48,6 +48,7 @@
 //! |---|---|
 //! | [`Node`] | one member: [`Node::dev`] for one's own machine, [`Node::builder`] for a network |
 //! | [`Node::register`], [`Node::resolve`], [`Node::watch`] | finding actors by name |
+//! | [`Node::members`], [`Node::watch_members`] | who is a member, and who is down |
 //! | [`Node::topic`] | publish and subscribe, one copy for each interested node |
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
 //! | [`NodeConfig`] | bounds and paces |
@@ -70,10 +71,12 @@ mod coordinator;
 mod greeting;
 mod home;
 mod lane;
+mod members;
 mod node;
 mod peer;
 mod refusals;
 mod registry;
+mod seeds;
 mod task;
 mod tls;
 mod topics;
@@ -81,10 +84,12 @@ mod transport;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::NodeConfig;
+pub use members::{MemberChange, MemberWatch};
 pub use node::Node;
 pub use registry::{
     Change, Discovery, Instance, Offer, RESOLVE_DEADLINE, RegisterError, ResolveError,
 };
+pub use seeds::{Dns, RESOLVE_INTERVAL, SeedSource};
 pub use topics::{
     ClusterForwarding, ClusterSubscription, ClusterTopic, PublishError, Published, TopicError,
 };

@@ -79,10 +79,11 @@ impl Node {
         &self.inner.home
     }
 
-    /// Which life of which node this is.
+    /// Which life of which node this is. It becomes another one where the node was declared down
+    /// while it could not be reached: see [`MemberChange::Renewed`](crate::MemberChange::Renewed).
     #[must_use]
-    pub fn id(&self) -> &NodeId {
-        &self.inner.home.me
+    pub fn id(&self) -> NodeId {
+        NodeId::clone(&self.inner.home.me())
     }
 
     /// The address that others dial, with the real port; `None` where the node does not listen.
@@ -198,7 +199,7 @@ impl Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("id", self.id())
+            .field("id", &self.id())
             .field("address", &self.address())
             .finish_non_exhaustive()
     }

@@ -194,7 +194,8 @@ impl Node {
         &self,
         instances: &'a [Instance<M>],
     ) -> Option<&'a Instance<M>> {
-        let here = instances.iter().find(|instance| instance.node == self.home().me);
+        let me = self.home().me();
+        let here = instances.iter().find(|instance| instance.node == *me);
         here.or_else(|| instances.first())
     }
 
@@ -249,7 +250,7 @@ impl<M: RemoteMessage> Instance<M> {
             incarnation: found.node.incarnation.0,
             actor: found.actor,
         };
-        let imported = if *found.node == home.me {
+        let imported = if *found.node == *home.me() {
             Imported::Here(home.actor(found.actor)?)
         } else {
             Imported::There(home.peer(found.node))

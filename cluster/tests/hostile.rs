@@ -11,7 +11,7 @@ use umbel_cluster::{
     Authority, Connection, Credentials, IssueOptions, Node, NodeConfig, TcpTransport, Transport,
 };
 use umbel_protocol::{
-    CodecId, Hello, Incarnation, Lane, LinkId, NodeId, Refusal, VersionRange, Welcome,
+    CodecId, Held, Hello, Incarnation, Lane, LinkId, NodeId, Refusal, VersionRange, Welcome,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -145,7 +145,7 @@ fn hello(cluster: &str, name: &str) -> Hello {
         listen: None,
         lane: Lane::Control,
         link: LinkId(77),
-        lost: None,
+        held: Held::default(),
     }
 }
 

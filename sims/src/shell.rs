@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use umbel_protocol::{
-    Control, Entry, EntryKey, EntryName, Hello, Lane, LinkEnd, LinkId, NodeId, PeersInput,
-    PeersOutput, Reason, RegistryInput, RegistryOutput, ReplicaMessage, SchemaName, Tag,
+    Control, Entry, EntryKey, EntryName, Held, Hello, Lane, LinkEnd, LinkId, MemberEvent, NodeId,
+    PeersInput, PeersOutput, Reason, RegistryInput, RegistryOutput, ReplicaMessage, SchemaName,
+    Tag,
 };
 
 use crate::invariants::{COUNT, Happening};
@@ -67,7 +68,7 @@ impl World {
                     }
                     (Ok(()), Lane::Control) => {
                         wire.welcome = Some(welcome);
-                        let hello = terms.hello(Lane::Data, link, None);
+                        let hello = terms.hello(Lane::Data, link, Held::default());
                         self.send(link, side, Packet::Hello(hello));
                     }
                     (Ok(()), Lane::Data) if !same => {
@@ -161,7 +162,7 @@ impl World {
         let Some((from, _)) = life.up.values().find(|(_, up)| *up == link).cloned() else { return };
         match message {
             Control::Ping { token } => self.say(end, link, Control::Pong { token }),
-            Control::Peers(peers) => return self.step(end, PeersInput::Learned { link, peers }),
+            Control::Swim(packet) => return self.step(end, PeersInput::Swim { link, packet }),
             Control::Goodbye => return self.step(end, PeersInput::Goodbye { link }),
             Control::Registry(message) => {
                 let taken = self.registry(end, RegistryInput::Received { from, message });
@@ -221,9 +222,9 @@ impl World {
 
     fn carry_out(&mut self, end: End, output: PeersOutput) {
         match output {
-            PeersOutput::Dial { link, endpoint, expect, lost } => {
+            PeersOutput::Dial { link, endpoint, expect, held } => {
                 let Some(id) = self.life(end).map(|life| life.id.clone()) else { return };
-                let hello = self.machines[end.node].terms(id).hello(Lane::Control, link, lost);
+                let hello = self.machines[end.node].terms(id).hello(Lane::Control, link, held);
                 self.network.wires.insert(link, Wire::new(end, endpoint, expect));
                 self.send(link, Side::Dialler, Packet::Hello(hello));
                 self.at(self.now + DIAL_DEADLINE, Event::DialTimedOut(link));
@@ -238,7 +239,24 @@ impl World {
                 }
             }
             PeersOutput::Ping { link, token } => self.say(end, link, Control::Ping { token }),
-            PeersOutput::Gossip { link, peers } => self.say(end, link, Control::Peers(peers)),
+            PeersOutput::Swim { link, packet } => self.say(end, link, Control::Swim(packet)),
+            PeersOutput::Member(event) => {
+                self.told(end, &Happening::Member(&event));
+                let Some(life) = self.life(end) else { return };
+                let MemberEvent { member, state } = event;
+                if state.is_over() {
+                    life.members.remove(&member.node);
+                } else {
+                    life.members.insert(member.node, state);
+                }
+            }
+            PeersOutput::Renewed { me } => {
+                let Some(life) = self.life(end) else { return };
+                let before = std::mem::replace(&mut life.id, me.clone());
+                life.members.clear();
+                self.registry(end, RegistryInput::Renewed { me });
+                self.is_over(before);
+            }
             PeersOutput::PeerUp { peer, link } => {
                 self.told(end, &Happening::Up { peer: &peer, link });
                 if let Some(life) = self.life(end) {
@@ -340,7 +358,7 @@ impl World {
         let terms = machine.expect("every life is a machine's").terms(ghost.clone());
         let link = LinkId(self.chance.next());
         for lane in [Lane::Control, Lane::Data] {
-            let hello = terms.hello(lane, link, None);
+            let hello = terms.hello(lane, link, Held::default());
             self.step(end, PeersInput::HelloReceived { token: 0, hello });
         }
         let (peer, listen) = (ghost.clone(), terms.listen.clone());

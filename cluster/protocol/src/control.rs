@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InterestMessage, PeerInfo, Reason, RegistryMessage};
+use crate::{InterestMessage, Reason, RegistryMessage};
 
 /// One message on the control lane of a link.
 ///
@@ -20,8 +20,9 @@ pub enum Control {
         /// The ping's token.
         token: u64,
     },
-    /// Peers that the sender is linked with; goes to [`PeersInput::Learned`](crate::PeersInput).
-    Peers(Vec<PeerInfo>),
+    /// Who is a member, and who of them lives: a packet of at most 32 KiB. Goes to
+    /// [`PeersInput::Swim`](crate::PeersInput).
+    Swim(Vec<u8>),
     /// What the sender has registered.
     Registry(RegistryMessage),
     /// Which topics the sender has subscribers for.

@@ -68,6 +68,11 @@ pub enum InterestInput {
         /// The message.
         message: InterestMessage,
     },
+    /// [`PeersOutput::Renewed`](crate::PeersOutput::Renewed).
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
+    },
 }
 
 impl Interest {
@@ -90,6 +95,11 @@ impl Interest {
             InterestInput::PeerDown { peer } => self.replicate(ReplicaInput::PeerDown { peer }),
             InterestInput::Received { from, message } => {
                 self.replicate(ReplicaInput::Received { from, message })
+            }
+            // Its own topics are in no index that names it.
+            InterestInput::Renewed { me } => {
+                self.replica.step(ReplicaInput::Renewed { me })?;
+                Ok(Vec::new())
             }
         }
     }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`Identity`], [`NodeId`] | who a node is, and which life of it |
 //! | [`Terms`] | the handshake: who may talk to this node at all |
-//! | [`Peers`] | whom to dial, whom to let in, who is down |
+//! | [`Peers`] | whom to dial, whom to let in, who is a member, who is down |
 //! | [`Registry`] | which actors are found by name, and where |
 //! | [`Interest`] | which nodes want to hear of a topic |
 //! | [`Control`] | all that the control lane carries between these |
@@ -22,8 +22,8 @@
 //! ```
 //! use std::time::Duration;
 //! use umbel_protocol::{
-//!     CodecId, Incarnation, Lane, LinkId, NodeId, Peers, PeersConfig, PeersInput, PeersOutput, Terms,
-//!     VersionRange,
+//!     CodecId, Held, Incarnation, Lane, LinkId, NodeId, Peers, PeersConfig, PeersInput, PeersOutput,
+//!     Terms, VersionRange,
 //! };
 //!
 //! let terms = |name: &str| Terms {
@@ -34,7 +34,7 @@
 //!     listen: None,
 //! };
 //! let mut peers = Peers::new(PeersConfig::default(), terms("a").node)?;
-//! let hello = terms("b").hello(Lane::Control, LinkId(9), None);
+//! let hello = terms("b").hello(Lane::Control, LinkId(9), Held::default());
 //! let outputs = peers.step(Duration::ZERO, 0, PeersInput::HelloReceived { token: 1, hello });
 //! assert_eq!(outputs, [PeersOutput::Accept { token: 1, link: LinkId(9) }]);
 //! # Ok::<(), umbel_protocol::PeersConfigError>(())
@@ -57,7 +57,7 @@ mod text;
 
 pub use control::{Control, Ended};
 pub use endpoint::{ENDPOINT_BYTES_MAX, Endpoint, EndpointError};
-pub use handshake::{CodecId, Hello, Lane, LinkId, Terms, VersionRange, Welcome};
+pub use handshake::{CodecId, Held, Hello, Lane, LinkId, Over, Terms, VersionRange, Welcome};
 pub use identity::{
     ClusterName, Identity, IdentityError, Incarnation, NAME_BYTES_MAX, NodeId, NodeName,
 };
@@ -65,8 +65,9 @@ pub use interest::{
     Interest, InterestInput, InterestMessage, InterestOutput, InterestView, Topic, TopicView,
 };
 pub use peers::{
-    LinkEnd, PeerInfo, PeerState, PeerView, Peers, PeersConfig, PeersConfigError, PeersInput,
-    PeersOutput, PeersView, SeedDropped, SeedView,
+    LinkEnd, Member, MemberEvent, MemberState, MemberView, PeerState, PeerView, Peers, PeersConfig,
+    PeersConfigError, PeersInput, PeersOutput, PeersView, Profile, ProfileError, Role, SeedDropped,
+    SeedView, Side,
 };
 pub use refusal::Refusal;
 pub use registry::{

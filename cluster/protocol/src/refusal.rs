@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{ClusterName, CodecId, Identity, Incarnation, LinkId, NodeId, NodeName, VersionRange};
+use crate::{
+    ClusterName, CodecId, Identity, Incarnation, LinkId, NodeId, NodeName, Over, VersionRange,
+};
 
 /// Why a handshake was refused. It travels to the refused side before the connection is closed, so
 /// its texts read well on both ends: `ours` is the refusing node's, `yours` the refused one's.
@@ -70,6 +72,13 @@ pub enum Refusal {
         /// The latest life that the refusing node knows of.
         known: Incarnation,
     },
+    /// The members have declared that life of the node down, while it could not be reached; it goes
+    /// on as a new incarnation.
+    #[error("incarnation {} of that node was declared down: it goes on as a new one", .0.life)]
+    Over(Over),
+    /// The refusing node was declared down, has just learned so, and goes on as a new incarnation.
+    #[error("the refusing node was declared down and goes on as a new incarnation: dial again")]
+    Renewing,
     /// Both dial one another; the dial of the smaller name goes first.
     #[error("both nodes dial one another, and the refusing one goes first: wait for its dial")]
     Crossed,
@@ -128,6 +137,8 @@ impl Refusal {
             Self::SameNode => "same-node",
             Self::NameTaken { .. } => "name-taken",
             Self::Fenced { .. } => "fenced",
+            Self::Over(_) => "over",
+            Self::Renewing => "renewing",
             Self::Crossed => "crossed",
             Self::AlreadyLinked { .. } => "already-linked",
             Self::LinkTaken => "link-taken",

@@ -88,6 +88,12 @@ pub enum RegistryInput {
         /// The message.
         message: RegistryMessage,
     },
+    /// [`PeersOutput::Renewed`](crate::PeersOutput::Renewed): the entries of this node's own are those
+    /// of its new life.
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
+    },
 }
 
 /// An actor that was found by name.
@@ -134,6 +140,7 @@ impl Registry {
             RegistryInput::Received { from, message } => {
                 self.replicate(ReplicaInput::Received { from, message })
             }
+            RegistryInput::Renewed { me } => self.replicate(ReplicaInput::Renewed { me }),
         }
     }
 

@@ -70,6 +70,7 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
             ReplicaInput::PeerUp { peer } => self.peer_up(peer),
             ReplicaInput::PeerDown { peer } => Ok(self.peer_down(&peer)),
             ReplicaInput::Received { from, message } => self.received(from, message),
+            ReplicaInput::Renewed { me } => Ok(self.renewed(me)),
         }
     }
 
@@ -172,6 +173,21 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
         *origin = Origin::new(peer.incarnation);
         origin.down_since = self.downs;
         gone
+    }
+
+    fn renewed(&mut self, me: NodeId) -> Vec<ReplicaOutput<K, V>> {
+        let before = std::mem::replace(&mut self.me, me);
+        let event = |origin: &NodeId, key: &K, kind| {
+            ReplicaOutput::Event(ReplicaEvent { origin: origin.clone(), key: key.clone(), kind })
+        };
+        let gone = self
+            .own
+            .iter()
+            .map(|(key, was)| event(&before, key, ReplicaEventKind::Removed { was: was.clone() }));
+        let come = self.own.iter().map(|(key, value)| {
+            event(&self.me, key, ReplicaEventKind::Added { value: value.clone() })
+        });
+        gone.chain(come).collect()
     }
 
     /// At the bound, the peer that has been down for longest is forgotten.

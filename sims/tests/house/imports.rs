@@ -57,7 +57,7 @@ const TABLE: &[Member] = &[
         ours: &[],
         ours_in_tests: &[],
         // Pure: nothing here may open, wait, read a clock or draw by itself.
-        others: Some(&["serde", "thiserror"]),
+        others: Some(&["foca", "rand_core", "serde", "thiserror"]),
     },
     Member {
         name: "umbel-cluster",

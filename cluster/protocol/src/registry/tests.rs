@@ -159,3 +159,15 @@ fn ten_thousand_entries_reach_a_joining_node() {
     assert_eq!(m.discover("name7").count(), 100);
     assert_eq!(m.view().entries.len(), 10_000);
 }
+
+#[test]
+fn a_node_that_goes_on_as_another_life_offers_the_same_actors() {
+    let (mut m, mut a) = (registry("m"), registry("a"));
+    register(&mut m, "orders", 7);
+    m.step(RegistryInput::Renewed { me: node("m", 5) }).unwrap();
+    assert_eq!(places(&m, "orders"), at(&[("m#5", 7)]));
+    join(&mut a, &mut m);
+    assert_eq!(places(&a, "orders"), at(&[("m#5", 7)]));
+    m.step(RegistryInput::ActorEnded { actor: 7 }).unwrap();
+    assert_eq!(places(&m, "orders"), []);
+}

@@ -38,6 +38,12 @@ pub enum ReplicaInput<K, V> {
         /// The message.
         message: ReplicaMessage<K, V>,
     },
+    /// [`PeersOutput::Renewed`](crate::PeersOutput::Renewed): this node's own entries are those of its
+    /// new life. No peer is up then.
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
+    },
 }
 
 /// Something to be done, in the order given.

@@ -406,6 +406,24 @@ impl World {
     }
 }
 
+#[test]
+fn a_node_that_goes_on_as_another_life_writes_its_entries_under_that() {
+    let mut m = copy("m");
+    m.step(ReplicaInput::Put { key: 1, value: 7 }).unwrap();
+    let (before, after) = (m.me().clone(), node("m", 9));
+    let outputs = m.step(ReplicaInput::Renewed { me: after.clone() }).unwrap();
+    let event = |origin: &NodeId, kind| {
+        Output::Event(ReplicaEvent { origin: origin.clone(), key: 1, kind })
+    };
+    let gone = event(&before, ReplicaEventKind::Removed { was: 7 });
+    let come = event(&after, ReplicaEventKind::Added { value: 7 });
+    assert_eq!(outputs, [gone, come]);
+    assert_eq!((m.get(&before, &1), m.get(&after, &1)), (None, Some(&7)));
+    let outputs = m.step(ReplicaInput::PeerUp { peer: node("a", 1) }).unwrap();
+    let Output::Send { message, .. } = &outputs[0] else { panic!("{outputs:?}") };
+    assert_eq!(message.origin(), &after);
+}
+
 proptest! {
     #[test]
     fn copies_converge_and_nothing_of_an_earlier_life_remains(
