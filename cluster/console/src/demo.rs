@@ -30,6 +30,7 @@ mod cutter;
 mod decoder;
 mod intake;
 mod ledger;
+mod losses;
 mod plain;
 mod recovery;
 mod report;
@@ -45,9 +46,9 @@ const PAGES_REPEAT: u64 = 1000;
 /// What `umbel demo` is told.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// Text files to count; `-` is standard input. Without any: umbel's own pages, 1000 times over
+    /// Text files to count; `-` is standard input. Without any: umbel's own pages
     files: Vec<PathBuf>,
-    /// How many nodes count, each a process of its own
+    /// How many nodes count, each a process of its own: 2 to 9
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=9))]
     nodes: u16,
     /// Which node is killed in the middle: `none`, `auto` (the one that is about to get the batch in
@@ -57,14 +58,14 @@ pub(crate) struct DemoArgs {
     /// Print one JSON object at the end, and nothing else
     #[arg(long)]
     json: bool,
-    /// How many counters each node has
+    /// How many counters each node has: 1 to 16
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     counters: u16,
-    /// How many lines a batch has at most; long lines make it fewer
+    /// How many lines a batch has at most: 1 to 1000000; long lines make it fewer
     #[arg(long, value_name = "N", default_value_t = 4096,
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch_lines: u64,
-    /// How often all files are counted
+    /// How often all files are counted: 1 to 1000000 [default: 1; umbel's own pages: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     repeat: Option<u64>,
 }

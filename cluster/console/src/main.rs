@@ -49,7 +49,7 @@ Empty input has no middle: then nobody is killed, and killed is null.
 Status: 0 correct, 1 not correct, 2 usage or input, 128+N ended by signal N.
 
 Examples:
-  umbel demo                                umbel's own pages, a few hundred times over
+  umbel demo                                umbel's own pages, 1000 times over
   umbel demo --nodes 5 --kill node-2 book.txt
   zcat log.gz | umbel demo --json -";
 
