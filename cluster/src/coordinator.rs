@@ -1,6 +1,7 @@
 //! The actor that carries out what [`Peers`] decides.
 
 mod link;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use umbel_actors::{
 };
 use umbel_protocol::{
     Control, Endpoint, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers, PeersInput,
-    PeersOutput, PeersView, Reason, Refusal, RegistryInput,
+    PeersOutput, PeersView, Reason, Refusal, RegistryInput, SeedDropped,
 };
 
 use self::link::{Link, Streams};
+use self::troubles::Troubles;
 use crate::greeting::{self, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
@@ -77,6 +79,7 @@ pub(crate) struct Links {
     timer: Option<(Duration, Timer)>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
+    troubles: Troubles,
 }
 
 #[derive(Default)]
@@ -107,6 +110,7 @@ impl Actor for Coordinator {
             verdict: None,
             timer: None,
             farewells: Vec::new(),
+            troubles: Troubles::default(),
         })
     }
 
@@ -215,11 +219,11 @@ impl Turn<'_> {
                 self.step(PeersInput::DialRefused { link, by, refusal });
             }
             Err(why) => {
-                tracing::debug!(target: "umbel", %why, "dialled in vain");
-                if let DialError::Transport(transport) = &why
-                    && transport.fault().is_some()
-                {
-                    self.shell.home.refusals.note("dial-certificate", transport);
+                match &why {
+                    DialError::Transport(transport) if transport.fault().is_some() => {
+                        self.shell.home.refusals.note("dial-certificate", transport);
+                    }
+                    _ => self.links.troubles.dialled_in_vain(&why),
                 }
                 let reason = Reason::cut(why.to_string());
                 self.step(PeersInput::DialFailed { link, reason });
@@ -299,8 +303,11 @@ impl Turn<'_> {
                     link.control.send(&Control::Peers(peers));
                 }
             }
-            PeersOutput::SeedDropped { endpoint, why } => {
+            PeersOutput::SeedDropped { endpoint, why: why @ SeedDropped::Myself } => {
                 tracing::info!(target: "umbel", %endpoint, %why, "seed dropped");
+            }
+            PeersOutput::SeedDropped { endpoint, why } => {
+                tracing::warn!(target: "umbel", "the seed {endpoint} is not dialled: {why}");
             }
             PeersOutput::Superseded { by, known } => {
                 tracing::error!(
@@ -354,7 +361,7 @@ impl Turn<'_> {
 
     fn peer_down(&mut self, id: &NodeId, link_id: LinkId, why: &LinkEnd) {
         let home = &self.shell.home;
-        tracing::info!(target: "umbel", peer = %id, link = %link_id, %why, "link down");
+        self.links.troubles.link_is_down(id, link_id, why);
         home.link_is_down(id);
         home.peer(id).clear_link(link_id);
         let told = home

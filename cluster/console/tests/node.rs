@@ -86,6 +86,53 @@ fn a_node_of_a_foreign_authority_is_refused_and_both_are_told() {
 }
 
 #[test]
+fn a_seed_that_cannot_be_reached_is_told_once_however_often_it_is_dialled() {
+    let directory = tempfile::tempdir().unwrap();
+    let of_a = certificates(directory.path(), "shop", "a");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let log = "log = \"warn,umbel=debug\"";
+    let text = format!("join = [\"{nobody}\"]\n{log}\n{of_a}");
+    let a = file(directory.path(), "a.toml", text);
+    let mut command = node(&a);
+    let mut a = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(a.stderr.take().unwrap()));
+    let (mut attempts, mut told) = (0, Vec::new());
+    for line in lines.map_while(Result::ok) {
+        attempts += u32::from(line.contains("dialled in vain"));
+        told.extend(Some(line).filter(|line| line.contains(" WARN ")));
+        if attempts == 4 {
+            break;
+        }
+    }
+    a.kill().unwrap();
+    a.wait().unwrap();
+    assert_eq!((attempts, told.len()), (4, 1), "{told:#?}");
+    assert!(told[0].contains(&format!("no link with {nobody}: could not reach")), "{}", told[0]);
+}
+
+#[test]
+fn it_is_told_why_a_link_went() {
+    let directory = tempfile::tempdir().unwrap();
+    let of_a = certificates(directory.path(), "shop", "a");
+    let a = file(directory.path(), "a.toml", format!("listen = \"127.0.0.1:0\"\n{of_a}"));
+    let mut a = Running::start(node(&a));
+    let seed = address(&mut a);
+    let of_b = certificates(directory.path(), "shop", "b");
+    let b = file(directory.path(), "b.toml", format!("join = [\"{seed}\"]\n{of_b}"));
+    let mut b = Running::start(node(&b));
+    b.line("\"linked\"");
+    a.line("\"linked\"");
+    b.signal(Signal::KILL);
+    a.line("\"unlinked\"");
+    a.signal(Signal::TERM);
+    assert_eq!(a.wait().code(), Some(0));
+    let told = a.all_gone();
+    assert!(told.contains(" WARN ") && told.contains("lost the link with b"), "{told}");
+    assert!(told.contains("the connection broke: "), "{told}");
+    assert!(!told.contains('\u{1b}'), "colours are for terminals: {told:?}");
+}
+
+#[test]
 fn the_example_configuration_is_one() {
     let directory = tempfile::tempdir().unwrap();
     let example = stdout(&run(umbel(&["node", "--example-config"])));
