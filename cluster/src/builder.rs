@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
-use umbel_protocol::{Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError};
+use umbel_protocol::{Endpoint, IdentityError, NodeName, PeersConfigError};
 
 use crate::acceptor;
 use crate::certs::{CertsError, Credentials};
@@ -13,7 +13,7 @@ use crate::config::NodeConfig;
 use crate::coordinator::{Coordinate, Coordinator};
 use crate::home::NodeHome;
 use crate::node::Node;
-use crate::transport::{TcpTransport, Transport, TransportError};
+use crate::transport::{AddressError, TcpTransport, Transport, TransportError};
 
 /// The messages that wait for the coordinator: control traffic of all peers. A full mailbox makes
 /// them wait.
@@ -60,13 +60,15 @@ pub enum StartError {
         /// The reason.
         source: std::io::Error,
     },
-    /// An endpoint is not allowed.
-    #[error("{endpoint:?} is no endpoint: {why}")]
+    /// What is to be dialled can never be.
+    #[error("`{setting}` has {endpoint:?}, which nobody can dial: {why}")]
     Endpoint {
+        /// What it was given for: `join` or `advertise`.
+        setting: &'static str,
         /// The endpoint.
         endpoint: String,
         /// The reason.
-        why: EndpointError,
+        why: AddressError,
     },
     /// Others cannot dial an address that stands for all.
     #[error("others cannot dial {0}: say with `advertise` where they reach this node")]
@@ -130,7 +132,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Nodes to join through. They may be down: they are dialled for ever, with back-off. Through
+    /// Nodes to join through, over TCP each as `host:port`. They may be down: they are dialled for ever, with back-off. Through
     /// one of them the node learns of all others.
     pub fn join<S: Into<String>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
         self.seeds.extend(seeds.into_iter().map(Into::into));
@@ -148,12 +150,7 @@ impl NodeBuilder {
     /// # Errors
     /// [`StartError`]; nothing is left behind.
     pub async fn start(self) -> Result<Node, StartError> {
-        self.config.peers.check()?;
-        let frame = self.config.frame_bytes_max;
-        if !(NodeConfig::FRAME_BYTES_LEAST..=NodeConfig::FRAME_BYTES_MOST).contains(&frame) {
-            return Err(StartError::FrameBytes(frame));
-        }
-        let seeds = self.seeds.iter().map(|seed| endpoint(seed)).collect::<Result<Vec<_>, _>>()?;
+        self.config.check()?;
         if self.dev.is_some()
             && let Some(listen) = &self.listen
         {
@@ -168,20 +165,25 @@ impl NodeBuilder {
             }
             (None, None, None) => return Err(StartError::NoCredentials),
         };
+        let endpoint = |setting, text: &str| endpoint(&*transport, setting, text);
+        let seeds = self.seeds.iter().map(|seed| endpoint("join", seed));
+        let seeds = seeds.collect::<Result<Vec<_>, _>>()?;
+        let advertised = self.advertise.as_ref().map(|text| endpoint("advertise", text));
+        let advertised = advertised.transpose()?;
         let identity = transport.identity().clone();
         let listener = match &self.listen {
             Some(address) => Some(transport.listen(address).await?),
             None => None,
         };
-        let advertise = match (&self.advertise, &listener) {
-            (Some(advertise), _) => Some(endpoint(advertise)?),
+        let advertise = match (advertised, &listener) {
+            (Some(advertised), _) => Some(advertised),
             (None, Some(listener)) => {
                 let address = listener.address();
                 let parsed = address.parse::<SocketAddr>();
                 if parsed.is_ok_and(|address| address.ip().is_unspecified()) {
                     return Err(StartError::Advertise(address));
                 }
-                Some(endpoint(&address)?)
+                Some(endpoint("advertise", &address)?)
             }
             (None, None) => None,
         };
@@ -228,9 +230,15 @@ fn stop_with_coordinator(coordinator: &Address<Coordinate>, system: &System) {
     });
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, StartError> {
-    Endpoint::new(text)
-        .map_err(|why| StartError::Endpoint { endpoint: text.chars().take(300).collect(), why })
+fn endpoint(
+    transport: &dyn Transport,
+    setting: &'static str,
+    text: &str,
+) -> Result<Endpoint, StartError> {
+    let endpoint = Endpoint::new(text).map_err(AddressError::from);
+    endpoint.and_then(|endpoint| transport.check_address(text).map(|()| endpoint)).map_err(|why| {
+        StartError::Endpoint { setting, endpoint: text.chars().take(300).collect(), why }
+    })
 }
 
 fn only_loopback(address: &str) -> Result<(), StartError> {

@@ -74,6 +74,7 @@ mod node;
 mod peer;
 mod refusals;
 mod registry;
+mod repeats;
 mod task;
 mod tls;
 mod topics;
@@ -96,6 +97,6 @@ pub use certs::{
 #[doc(hidden)]
 pub use transport::conformance;
 pub use transport::{
-    ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork, MemoryTransport,
-    TcpTransport, Transport, TransportError,
+    AddressError, ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork,
+    MemoryTransport, TcpTransport, Transport, TransportError,
 };

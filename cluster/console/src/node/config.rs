@@ -117,11 +117,7 @@ impl Config {
             let message = "neither `listen` nor `join` is set: the node could meet nobody";
             return Err(Failure::new(message, "set listen = \"0.0.0.0:7401\", say"));
         }
-        for seed in &self.join {
-            dialled("join", seed)?;
-        }
         if let Some(advertise) = &self.advertise {
-            dialled("advertise", advertise)?;
             builder = builder.advertise(advertise);
         }
         Ok(builder.join(self.join.clone()).config(self.bounds.node_config()))
@@ -136,16 +132,6 @@ impl Config {
         })?;
         Ok(log)
     }
-}
-
-/// Refuses what nobody could ever dial.
-fn dialled(key: &str, address: &str) -> Result<(), Failure> {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    if port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        return Ok(());
-    }
-    let advice = "write host:port, as in \"node-2.example.org:7401\"";
-    Err(Failure::new(format!("`{key}` has {address:?}, which is no address"), advice))
 }
 
 impl Certs {
