@@ -48,8 +48,8 @@ pub enum StartError {
     NoCredentials,
     /// A development node is for one machine.
     #[error(
-        "a development node listens on loopback only, not on {0}: its authority's key is for \
-         everyone on this machine to use; for a network use `Node::builder` with credentials"
+        "a development node listens on loopback only, not on {0}: its authority is not made for a \
+         network; listen on 127.0.0.1, or use `Node::builder` with credentials of your own"
     )]
     DevNotLoopback(String),
     /// The address to listen on is no address.

@@ -1,7 +1,9 @@
 //! Nodes from configuration files, as their user runs them.
 #![cfg(target_os = "linux")]
 
+use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -143,11 +145,53 @@ fn the_example_configuration_is_one() {
 }
 
 #[test]
+fn a_development_authority_that_is_spoilt_is_told_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = file(directory.path(), "a.toml", "dev = true\nname = \"a\"\n");
+    let state = directory.path().join("state");
+    let start = || {
+        let mut command = node(&config);
+        command.env("UMBEL_STATE_DIR", &state);
+        command
+    };
+    let mut a = Running::start(start());
+    address(&mut a);
+    a.signal(Signal::TERM);
+    a.wait();
+    let (certificate, key) = (state.join("dev/ca.pem"), state.join("dev/ca-key.pem"));
+    let (good, good_key) = (fs::read(&certificate).unwrap(), fs::read(&key).unwrap());
+    let refused = |said: &str, advice: &str| {
+        let output = run(start());
+        let told = stderr(&output);
+        assert!(told.contains("no development authority in"), "{told}");
+        assert!(told.contains(said) && told.contains(advice), "{said}: {told}");
+    };
+    let anew = "move that directory away, and the next start makes a new one";
+    fs::write(&certificate, "").unwrap();
+    refused("ca.pem is of no use: it is empty", anew);
+    fs::write(&certificate, &good[..300]).unwrap();
+    refused("ca.pem is of no use: it is not PEM (it is cut short", anew);
+    fs::remove_file(&certificate).unwrap();
+    refused("not empty", anew);
+    fs::write(&certificate, &good).unwrap();
+    fs::write(&key, &good).unwrap();
+    refused("ca-key.pem holds a certificate, where a private key should be", anew);
+    fs::write(&key, &good_key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    refused("ca-key.pem is open to others (mode 644)", "run chmod 600");
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "a file").unwrap();
+    refused("could not write", "set UMBEL_STATE_DIR to a directory that you may write to");
+}
+
+#[test]
 fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let certificates = certificates(directory.path(), "shop", "a");
     certs(&["issue", "--dir", directory.path().to_str().unwrap(), "--node", "c"]);
     let other = certificates.replace("a-key.pem", "c-key.pem");
+    let swapped =
+        certificates.replace("key = \"a-key", "key = \"a").replacen("\"a.", "\"a-key.", 1);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("listen = \"{}\"\n{certificates}", taken.local_addr().unwrap());
     let with = |line: &str| format!("listen = \"127.0.0.1:0\"\n{certificates}[bounds]\n{line}\n");
@@ -169,7 +213,7 @@ fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
         (
             "dev = true\nname = \"a\"\nlisten = \"0.0.0.0:0\"".into(),
             "loopback only, not on 0.0.0.0:0",
-            "use `Node::builder` with credentials",
+            "for a network, take out `dev` and `name` and set `certs`",
         ),
         (certificates.clone(), "neither `listen` nor `join` is set", "set listen"),
         (format!("listen = \"x\"\n{certificates}"), "could not listen on x", "set `listen` to"),
@@ -182,6 +226,31 @@ fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
             "or make it with `umbel certs`",
         ),
         (format!("listen = \"x\"\n{other}"), "does not belong to the certificate", "right file"),
+        (
+            format!("join = \"127.0.0.1:1\"\n{certificates}"),
+            "line 1, `join`: invalid type: string",
+            "expected a list, as in [",
+        ),
+        (
+            swapped,
+            "a.pem holds a certificate, where a private key should be",
+            "are two files swapped?",
+        ),
+        (
+            certificates.replace("\"a.pem", "\"a-key.pem"),
+            "a-key.pem holds a private key, where a certificate should be",
+            "are two files swapped?",
+        ),
+        (
+            certificates.replace("\"a.pem", "\"ca.pem"),
+            "ca.pem holds an authority's certificate, where a node's should be",
+            "are two files swapped?",
+        ),
+        (
+            certificates.replace("\"ca.pem", "\"a.pem"),
+            "a.pem holds a node's certificate, where an authority's should be",
+            "are two files swapped?",
+        ),
         (format!("log = \"!\"\nlisten = \"127.0.0.1:0\"\n{certificates}"), "`log` is", "info"),
     ] {
         let path = file(directory.path(), "node.toml", &text);

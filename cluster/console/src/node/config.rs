@@ -73,7 +73,7 @@ impl Config {
         })?;
         // By itself first: only so is it known where in the file something is wrong.
         if let Err(why) = toml::from_str::<Self>(&text) {
-            let message = why.message().trim().replace('\n', ", ");
+            let message = in_toml(why.message()).trim().replace('\n', ", ");
             let Some(span) = why.span() else {
                 return Err(Failure::new(format!("{shown}: {message}"), SEE));
             };
@@ -191,6 +191,11 @@ fn place(text: &str, offset: usize) -> String {
     }
 }
 
+/// serde's words are not those of TOML.
+fn in_toml(message: &str) -> String {
+    message.replace("a sequence", "a list, as in [\"10.0.0.1:7401\"]")
+}
+
 /// The file alone was right: it is a variable.
 fn in_environment(why: figment::Error) -> Failure {
     let variable = |path: &[String]| format!("{PREFIX}{}", path.join("__").to_uppercase());
@@ -202,7 +207,7 @@ fn in_environment(why: figment::Error) -> Failure {
             }
             format!("{}: there is no such key; there are {}", variable(&path), known.join(", "))
         }
-        kind => format!("{}: {kind}", variable(&why.path)),
+        kind => format!("{}: {}", variable(&why.path), in_toml(&kind.to_string())),
     };
     Failure::new(message, "set or unset that variable")
 }
