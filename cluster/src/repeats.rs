@@ -1,6 +1,7 @@
 //! What was said of late, so that it is not said again and again.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,8 +28,9 @@ impl<K: Ord> Repeats<K> {
         Self { period, said: BTreeMap::new() }
     }
 
-    /// It has happened: `Some` where it is to be said, with how often it happened unsaid before.
-    pub(crate) fn note(&mut self, cause: K, now: Instant) -> Option<u64> {
+    /// It has happened: `Some` where it is to be said, with how often it happened unsaid before, if it
+    /// did.
+    pub(crate) fn note(&mut self, cause: K, now: Instant) -> Option<Option<NonZeroU64>> {
         let period = self.period;
         let is_over = |said: &Said| now.duration_since(said.at) >= period;
         if let Some(said) = self.said.get_mut(&cause) {
@@ -37,7 +39,7 @@ impl<K: Ord> Repeats<K> {
                 return None;
             }
             said.at = now;
-            return Some(std::mem::take(&mut said.unsaid));
+            return Some(NonZeroU64::new(std::mem::take(&mut said.unsaid)));
         }
         if self.said.len() >= CAUSES_MAX {
             self.said.retain(|_, said| !is_over(said));
@@ -46,7 +48,7 @@ impl<K: Ord> Repeats<K> {
             }
         }
         self.said.insert(cause, Said { at: now, unsaid: 0 });
-        Some(0)
+        Some(None)
     }
 }
 
@@ -58,12 +60,12 @@ mod tests {
     fn a_cause_is_said_once_a_period_and_counted_meanwhile() {
         let (period, began) = (Duration::from_secs(10), Instant::now());
         let mut repeats = Repeats::new(period);
-        assert_eq!(repeats.note("a", began), Some(0));
+        assert_eq!(repeats.note("a", began), Some(None));
         assert_eq!(repeats.note("a", began), None);
-        assert_eq!(repeats.note("b", began), Some(0), "another cause has a period of its own");
+        assert_eq!(repeats.note("b", began), Some(None), "another cause has a period of its own");
         assert_eq!(repeats.note("a", began + period / 2), None);
-        assert_eq!(repeats.note("a", began + period), Some(2));
-        assert_eq!(repeats.note("a", began + period * 3), Some(0));
+        assert_eq!(repeats.note("a", began + period), Some(NonZeroU64::new(2)));
+        assert_eq!(repeats.note("a", began + period * 3), Some(None));
     }
 
     #[test]
@@ -71,10 +73,10 @@ mod tests {
         let (period, began) = (Duration::from_secs(10), Instant::now());
         let mut repeats = Repeats::new(period);
         for cause in 0..CAUSES_MAX {
-            assert_eq!(repeats.note(cause, began), Some(0));
+            assert_eq!(repeats.note(cause, began), Some(None));
         }
         assert_eq!(repeats.note(CAUSES_MAX, began), None);
-        assert_eq!(repeats.note(CAUSES_MAX, began + period), Some(0), "the old make room");
+        assert_eq!(repeats.note(CAUSES_MAX, began + period), Some(None), "the old make room");
         assert_eq!(repeats.said.len(), 1);
     }
 }

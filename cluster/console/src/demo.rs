@@ -16,7 +16,7 @@ use crate::demo::conductor::{Conductor, Outcome, Score};
 use crate::demo::crew::{Crew, CrewPlan, node_name};
 use crate::demo::intake::Victim;
 use crate::demo::recovery::Recovery;
-use crate::demo::report::Report;
+use crate::demo::report::{Report, counted};
 use crate::demo::screen::Screen;
 use crate::demo::sources::Sources;
 use crate::demo::tally::Tally;
@@ -219,10 +219,13 @@ fn tell(screen: &Screen, outcome: &Outcome, report: &Report) -> Result<(), Failu
         screen.line(&line)?;
     }
     let Report { files, lines, words, distinct, nodes, batches_resent, seconds, .. } = report;
-    screen.line(&format!(
-        "{words} words, {distinct} of them distinct, on {lines} lines of {files} files"
-    ))?;
-    let resent = format!("{batches_resent} batches sent again, none counted twice");
+    let (words, lines, files) =
+        (counted(*words, "word"), counted(*lines, "line"), counted(*files, "file"));
+    screen.line(&format!("{words}, {distinct} of them distinct, on {lines} of {files}"))?;
+    let resent = match batches_resent {
+        1 => "1 batch sent again, not counted twice".to_owned(),
+        _ => format!("{batches_resent} batches sent again, none counted twice"),
+    };
     screen.line(&format!("{nodes} nodes, {resent}, in {seconds:.1} s"))?;
     if let (Some(node), Some(detected), Some(recovered)) =
         (&report.killed, report.detected_in_ms, report.recovered_in_ms)

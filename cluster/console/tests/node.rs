@@ -264,6 +264,10 @@ fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
     assert!(stderr(&missing).contains("missing.toml: No such file"), "{}", stderr(&missing));
     let path = file(directory.path(), "node.toml", with(""));
     let mut command = node(&path);
+    command.env("RUST_LOG", "umbel=loud");
+    let loud = run(command);
+    assert!(stderr(&loud).contains("RUST_LOG is \"umbel=loud\""), "{}", stderr(&loud));
+    let mut command = node(&path);
     command.env("UMBEL_LISTN", "x").env("UMBEL_STATE_DIR", "/tmp");
     let unknown = run(command);
     assert!(stderr(&unknown).contains("UMBEL_LISTN: there is no such key"), "{}", stderr(&unknown));

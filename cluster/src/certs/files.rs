@@ -70,7 +70,7 @@ impl PemFile {
     }
 
     /// Whether there is a section whose label ends in `label`, as RFC 7468 writes them.
-    fn has_section(&self, label: &str) -> bool {
+    pub(super) fn has_section(&self, label: &str) -> bool {
         let end = format!("{label}-----");
         self.text
             .lines()

@@ -16,6 +16,7 @@ use crate::demo::crew::Crew;
 use crate::demo::intake::{Counts, Intake, IntakePlan, Notice, Victim};
 use crate::demo::losses::Losses;
 use crate::demo::recovery::Recovery;
+use crate::demo::report::counted;
 use crate::demo::screen::Screen;
 use crate::demo::sources::Sources;
 use crate::failure::Failure;
@@ -119,7 +120,8 @@ impl<'a> Conductor<'a> {
             self.step(happened)?;
         }
         let (files, bytes) = (sources.files(), sources.bytes());
-        self.say(&format!("the intake reads {files} files, {bytes} bytes"))?;
+        let shown = counted(files, "file");
+        self.say(&format!("the intake reads {shown}, {bytes} bytes"))?;
         self.screen.begin("counted", bytes);
         let in_flight_max =
             usize::from(self.score.nodes) * usize::from(self.score.counters) * OPEN_PER_COUNTER;
@@ -319,9 +321,11 @@ impl<'a> Conductor<'a> {
             Notice::TakenOver { node } => {
                 self.tell_losses()?;
                 let (now, lost) = (self.now(), self.losses.taken_over(&node));
-                self.say(&format!(
-                    "others have counted the {lost} batches that {node} had in hands"
-                ))?;
+                let batches = match lost {
+                    1 => "the batch".to_owned(),
+                    lost => format!("the {lost} batches"),
+                };
+                self.say(&format!("others have counted {batches} that {node} had in hands"))?;
                 if let Some(recovery) = &mut self.recovery
                     && recovery.killed == node
                 {

@@ -193,7 +193,9 @@ fn place(text: &str, offset: usize) -> String {
 
 /// serde's words are not those of TOML.
 fn in_toml(message: &str) -> String {
-    message.replace("a sequence", "a list, as in [\"10.0.0.1:7401\"]")
+    message
+        .replace("a sequence", "a list, as in [\"10.0.0.1:7401\"]")
+        .replace("usize", "a whole number from 0 on")
 }
 
 /// The file alone was right: it is a variable.
