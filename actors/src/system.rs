@@ -261,7 +261,8 @@ impl System {
             .with_handle(Address::local(slot))
     }
 
-    /// Starts a supervision tree under the system's root.
+    /// Starts a supervision tree under the system's root. To see what happens in it from its first
+    /// start on, take its [`Supervisor::events`] before.
     ///
     /// # Errors
     /// [`StartError`]: which child failed to start, and why. Those before it were stopped again.

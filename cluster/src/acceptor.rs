@@ -37,7 +37,7 @@ pub(crate) async fn run(
             }
         };
         running.retain(|one| !one.task.is_finished());
-        if running.len() >= home.config.handshakes_max.max(1) {
+        if running.len() >= home.config.handshakes_max {
             give_way(&mut running);
             home.refusals.note("busy", &Refusal::Busy);
         }

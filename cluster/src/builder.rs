@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
-use umbel_protocol::{
-    Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError, Profile, ProfileError,
-};
+use umbel_protocol::{Endpoint, IdentityError, NodeName, PeersConfigError, Profile, ProfileError};
 
 use crate::acceptor;
 use crate::certs::{CertsError, Credentials};
@@ -16,7 +14,7 @@ use crate::coordinator::{Coordinate, Coordinator};
 use crate::home::NodeHome;
 use crate::node::Node;
 use crate::seeds::{self, AnySource, SeedSource};
-use crate::transport::{TcpTransport, Transport, TransportError};
+use crate::transport::{AddressError, TcpTransport, Transport, TransportError};
 
 /// The messages that wait for the coordinator: control traffic of all peers. A full mailbox makes
 /// them wait.
@@ -54,8 +52,8 @@ pub enum StartError {
     NoCredentials,
     /// A development node is for one machine.
     #[error(
-        "a development node listens on loopback only, not on {0}: its authority's key is for \
-         everyone on this machine to use; for a network use `Node::builder` with credentials"
+        "a development node listens on loopback only, not on {0}: its authority is not made for a \
+         network; listen on 127.0.0.1, or use `Node::builder` with credentials of your own"
     )]
     DevNotLoopback(String),
     /// The address to listen on is no address.
@@ -66,13 +64,15 @@ pub enum StartError {
         /// The reason.
         source: std::io::Error,
     },
-    /// An endpoint is not allowed.
-    #[error("{endpoint:?} is no endpoint: {why}")]
+    /// What is to be dialled can never be.
+    #[error("`{setting}` has {endpoint:?}, which nobody can dial: {why}")]
     Endpoint {
+        /// What it was given for: `join` or `advertise`.
+        setting: &'static str,
         /// The endpoint.
         endpoint: String,
         /// The reason.
-        why: EndpointError,
+        why: AddressError,
     },
     /// Others cannot dial an address that stands for all.
     #[error("others cannot dial {0}: say with `advertise` where they reach this node")]
@@ -139,7 +139,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Nodes to join through. They may be down: they are dialled for ever, with back-off. Through
+    /// Nodes to join through, over TCP each as `host:port`. They may be down: they are dialled for ever, with back-off. Through
     /// one of them the node learns of all others.
     pub fn join<S: Into<String>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
         self.seeds.extend(seeds.into_iter().map(Into::into));
@@ -176,12 +176,7 @@ impl NodeBuilder {
     /// # Errors
     /// [`StartError`]; nothing is left behind.
     pub async fn start(self) -> Result<Node, StartError> {
-        self.config.peers.check()?;
-        let frame = self.config.frame_bytes_max;
-        if !(NodeConfig::FRAME_BYTES_LEAST..=NodeConfig::FRAME_BYTES_MOST).contains(&frame) {
-            return Err(StartError::FrameBytes(frame));
-        }
-        let seeds = self.seeds.iter().map(|seed| endpoint(seed)).collect::<Result<Vec<_>, _>>()?;
+        self.config.check()?;
         if self.dev.is_some()
             && let Some(listen) = &self.listen
         {
@@ -196,20 +191,25 @@ impl NodeBuilder {
             }
             (None, None, None) => return Err(StartError::NoCredentials),
         };
+        let endpoint = |setting, text: &str| endpoint(&*transport, setting, text);
+        let seeds = self.seeds.iter().map(|seed| endpoint("join", seed));
+        let seeds = seeds.collect::<Result<Vec<_>, _>>()?;
+        let advertised = self.advertise.as_ref().map(|text| endpoint("advertise", text));
+        let advertised = advertised.transpose()?;
         let identity = transport.identity().clone();
         let listener = match &self.listen {
             Some(address) => Some(transport.listen(address).await?),
             None => None,
         };
-        let advertise = match (&self.advertise, &listener) {
-            (Some(advertise), _) => Some(endpoint(advertise)?),
+        let advertise = match (advertised, &listener) {
+            (Some(advertised), _) => Some(advertised),
             (None, Some(listener)) => {
                 let address = listener.address();
                 let parsed = address.parse::<SocketAddr>();
                 if parsed.is_ok_and(|address| address.ip().is_unspecified()) {
                     return Err(StartError::Advertise(address));
                 }
-                Some(endpoint(&address)?)
+                Some(endpoint("advertise", &address)?)
             }
             (None, None) => None,
         };
@@ -264,9 +264,15 @@ fn stop_with_coordinator(coordinator: &Address<Coordinate>, system: &System) {
     });
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, StartError> {
-    Endpoint::new(text)
-        .map_err(|why| StartError::Endpoint { endpoint: text.chars().take(300).collect(), why })
+fn endpoint(
+    transport: &dyn Transport,
+    setting: &'static str,
+    text: &str,
+) -> Result<Endpoint, StartError> {
+    let endpoint = Endpoint::new(text).map_err(AddressError::from);
+    endpoint.and_then(|endpoint| transport.check_address(text).map(|()| endpoint)).map_err(|why| {
+        StartError::Endpoint { setting, endpoint: text.chars().take(300).collect(), why }
+    })
 }
 
 fn only_loopback(address: &str) -> Result<(), StartError> {

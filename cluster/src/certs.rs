@@ -71,15 +71,18 @@ impl Credentials {
 
     fn read(certificate: PemFile, key: PemFile, trusted: PemFile) -> Result<Self, CertsError> {
         let chain = certificate.certificates()?;
-        let identity = certified_identity(&chain[0]).map_err(|reason| CertsError::NoIdentity {
-            file: certificate.path.clone(),
-            reason: reason.to_string(),
+        let identity = certified_identity(&chain[0]).map_err(|reason| {
+            if is_authority(&chain[0]) {
+                return certificate.misplaced("an authority's certificate", "a node's");
+            }
+            CertsError::NoIdentity { file: certificate.path.clone(), reason: reason.to_string() }
         })?;
         let validity = Validity::of(&chain[0])
             .ok_or_else(|| certificate.unusable("it is not an X.509 certificate"))?;
 
-        let private = PrivateKeyDer::from_pem_slice(key.text.as_bytes())
-            .map_err(|error| key.unusable(&format!("no private key can be read ({error})")))?;
+        let private = PrivateKeyDer::from_pem_slice(key.text.as_bytes()).map_err(|error| {
+            key.unusable(&format!("no private key can be read ({})", files::in_words(&error)))
+        })?;
         let signing = provider()
             .key_provider
             .load_private_key(private)
@@ -90,7 +93,9 @@ impl Credentials {
         }
 
         let mut authorities = RootCertStore::empty();
-        for authority in trusted.certificates()? {
+        let trusted_certificates = trusted.certificates()?;
+        let has_authority = trusted_certificates.iter().any(is_authority);
+        for authority in trusted_certificates {
             authorities.add(authority).map_err(|error| {
                 trusted.unusable(&format!("a certificate in it is no authority's ({error})"))
             })?;
@@ -110,10 +115,16 @@ impl Credentials {
             authorities,
             verifier: Arc::new(verifier),
         };
-        credentials.accepted_by_ourselves().map_err(|reason| CertsError::NotAccepted {
-            certificate: certificate.path,
-            authorities: trusted.path,
-            reason: reason.to_string(),
+        credentials.accepted_by_ourselves().map_err(|reason| {
+            if !has_authority {
+                let (found, wanted) = ("a node's certificate", "an authority's");
+                return CertsError::Misplaced { file: trusted.path, found, wanted };
+            }
+            CertsError::NotAccepted {
+                certificate: certificate.path,
+                authorities: trusted.path,
+                reason: reason.to_string(),
+            }
         })?;
         Ok(credentials)
     }
@@ -228,6 +239,11 @@ impl fmt::Debug for Credentials {
             .field("validity", &self.validity)
             .finish_non_exhaustive()
     }
+}
+
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, certificate)| certificate.is_ca())
 }
 
 /// The dates of a certificate, both of them included.

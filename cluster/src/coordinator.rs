@@ -1,6 +1,7 @@
 //! The actor that carries out what [`Peers`] decides.
 
 mod link;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use umbel_actors::{
 };
 use umbel_protocol::{
     Control, Endpoint, Held, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers,
-    PeersInput, PeersOutput, PeersView, Profile, Reason, Refusal, RegistryInput,
+    PeersInput, PeersOutput, PeersView, Profile, Reason, Refusal, RegistryInput, SeedDropped,
 };
 
 use self::link::{Link, Streams};
+use self::troubles::Troubles;
 use crate::greeting::{self, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
@@ -85,6 +87,7 @@ pub(crate) struct Links {
     sources: BTreeMap<usize, Vec<Endpoint>>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
+    troubles: Troubles,
 }
 
 #[derive(Default)]
@@ -119,6 +122,7 @@ impl Actor for Coordinator {
             fixed: BTreeSet::new(),
             sources: BTreeMap::new(),
             farewells: Vec::new(),
+            troubles: Troubles::default(),
         })
     }
 
@@ -248,11 +252,11 @@ impl Turn<'_> {
                 self.step(PeersInput::DialRefused { link, by, refusal });
             }
             Err(why) => {
-                tracing::debug!(target: "umbel", %why, "dialled in vain");
-                if let DialError::Transport(transport) = &why
-                    && transport.fault().is_some()
-                {
-                    self.shell.home.refusals.note("dial-certificate", transport);
+                match &why {
+                    DialError::Transport(transport) if transport.fault().is_some() => {
+                        self.shell.home.refusals.note("dial-certificate", transport);
+                    }
+                    _ => self.links.troubles.dialled_in_vain(&why),
                 }
                 let reason = Reason::cut(why.to_string());
                 self.step(PeersInput::DialFailed { link, reason });
@@ -335,8 +339,11 @@ impl Turn<'_> {
                 tracing::warn!(target: "umbel", %me, "declared down: goes on as a new incarnation");
                 self.shell.home.renew(&me);
             }
-            PeersOutput::SeedDropped { endpoint, why } => {
+            PeersOutput::SeedDropped { endpoint, why: why @ SeedDropped::Myself } => {
                 tracing::info!(target: "umbel", %endpoint, %why, "seed dropped");
+            }
+            PeersOutput::SeedDropped { endpoint, why } => {
+                tracing::warn!(target: "umbel", "the seed {endpoint} is not dialled: {why}");
             }
             PeersOutput::Superseded { by, known } => {
                 tracing::error!(
@@ -385,7 +392,7 @@ impl Turn<'_> {
 
     fn peer_down(&mut self, id: &NodeId, link_id: LinkId, why: &LinkEnd) {
         let home = &self.shell.home;
-        tracing::info!(target: "umbel", peer = %id, link = %link_id, %why, "link down");
+        self.links.troubles.link_is_down(id, link_id, why);
         home.link_is_down(id);
         home.peer(id).clear_link(link_id);
         let told = home

@@ -76,6 +76,7 @@ mod node;
 mod peer;
 mod refusals;
 mod registry;
+mod repeats;
 mod seeds;
 mod task;
 mod tls;
@@ -101,6 +102,6 @@ pub use certs::{
 #[doc(hidden)]
 pub use transport::conformance;
 pub use transport::{
-    ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork, MemoryTransport,
-    TcpTransport, Transport, TransportError,
+    AddressError, ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork,
+    MemoryTransport, TcpTransport, Transport, TransportError,
 };

@@ -57,6 +57,9 @@ pub enum RegisterError {
     /// The actor has ended.
     #[error("the actor has ended")]
     Ended,
+    /// The name is empty.
+    #[error("the name to register an actor under is empty: give it one of 1 to 255 bytes")]
+    NoName,
     /// The name, a tag or a piece of metadata is not allowed.
     #[error("not allowed in the registry: {0}")]
     Text(#[from] TextError),
@@ -98,8 +101,8 @@ pub(crate) fn schema<M: Message>() -> String {
 }
 
 impl Node {
-    /// Lets an actor of this node be found under `name` from every linked node, beside any others
-    /// of that name. The entry goes when the actor is gone for good, or when this node is.
+    /// Lets an actor of this node be found under `name`, of 1 to 255 bytes, from every linked node,
+    /// beside any others of that name. The entry goes when the actor is gone for good, or when this node is.
     ///
     /// # Errors
     /// [`RegisterError`]; nothing is registered.
@@ -125,6 +128,9 @@ impl Node {
             address.deliver().ok_or_else(|| RegisterError::NotLocal(address.to_string()))?;
         if address.is_gone() {
             return Err(RegisterError::Ended);
+        }
+        if name.is_empty() {
+            return Err(RegisterError::NoName);
         }
         let mut entry = Entry::new(SchemaName::new(schema::<M>())?);
         for tag in offer.tags {

@@ -157,6 +157,9 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
 
     /// Subscribes with a queue of [`SUBSCRIPTION_CAPACITY`] messages that drops the oldest.
     ///
+    /// What other nodes publish comes once they have heard of the subscription, which takes the way
+    /// over the link: what they publish at the same moment may still pass it by.
+    ///
     /// # Errors
     /// [`TopicError::TooMany`]
     pub fn subscribe(&self) -> Result<ClusterSubscription<T>, TopicError> {

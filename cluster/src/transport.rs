@@ -13,7 +13,7 @@ mod memory;
 mod pipe;
 mod tcp;
 
-pub use error::{CertificateFault, TransportError};
+pub use error::{AddressError, CertificateFault, TransportError};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use tcp::TcpTransport;
 
@@ -36,6 +36,16 @@ pub trait Transport: Send + Sync + 'static {
         &self,
         address: &str,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>>;
+
+    /// Whether `address` has the form of something that this transport dials. What a node is told to
+    /// join is checked so before it starts. Unless a transport says otherwise, every address has.
+    ///
+    /// # Errors
+    /// [`AddressError`]; nobody could ever dial it.
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        let _ = address;
+        Ok(())
+    }
 
     /// Connects and proves both ends to each other. It has no deadline of its own: the caller drops it.
     ///

@@ -34,7 +34,7 @@ pub(crate) enum CertsCommand {
         /// The node's name, unique in its cluster: a-z, 0-9 and inner hyphens
         #[arg(long)]
         node: NodeName,
-        /// For how many days it is valid
+        /// For how many days it is valid: 1 to 3650
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
         days: u64,
         /// Where to write it, if not beside the authority
@@ -71,15 +71,20 @@ fn new_authority(cluster: ClusterName, directory: &Path) -> Result<(), Failure> 
 }
 
 fn issue(authority: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), Failure> {
-    let directory = authority;
-    let authority = Authority::load(directory).map_err(|why| match why {
-        CertsError::Read { .. } => Failure::new(
-            why.to_string(),
-            format!(
-                "make an authority first, with `umbel certs new-ca --cluster NAME --dir {}`",
-                directory.display()
-            ),
-        ),
+    let directory = authority.display();
+    let advice = if authority.is_file() {
+        "give the directory that the authority is in".to_owned()
+    } else if authority.join("ca.pem").exists() {
+        "issue certificates where the authority's ca-key.pem is: beside its ca.pem".to_owned()
+    } else {
+        format!(
+            "make an authority first, with `umbel certs new-ca --cluster NAME --dir {directory}`"
+        )
+    };
+    let authority = Authority::load(authority).map_err(|why| match why {
+        CertsError::Read { ref source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
+            Failure::new(why.to_string(), advice)
+        }
         why => why.into(),
     })?;
     let days = DAY * u32::try_from(days).unwrap_or(u32::MAX);
@@ -98,7 +103,13 @@ fn issue(authority: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), 
 
 fn show(file: &Path) -> Result<(), Failure> {
     let mut out = io::stdout();
-    for certificate in CertificateView::read(file)? {
+    let certificates = CertificateView::read(file).map_err(|why| match why {
+        CertsError::Misplaced { .. } => {
+            Failure::new(why.to_string(), "give the certificate of NAME-key.pem, which is NAME.pem")
+        }
+        why => why.into(),
+    })?;
+    for certificate in certificates {
         match &certificate.node {
             Some(node) => writeln!(out, "node {node}")?,
             None if certificate.is_authority => writeln!(out, "an authority")?,

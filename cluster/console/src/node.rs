@@ -43,7 +43,7 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), Failure> {
         return Ok(io::stdout().write_all(EXAMPLE.as_bytes())?);
     };
     let config = Config::read(&file)?;
-    logging::start(config.log()?);
+    logging::start(config.log()?)?;
     let node = config.builder(&file)?.start().await?;
     let leave_deadline = config.bounds.leave_deadline.map_or(LEAVE_DEADLINE, |span| span.0);
     let outcome = tokio::select! {

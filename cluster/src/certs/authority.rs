@@ -120,6 +120,9 @@ impl Authority {
             cluster_of(&chain[0]).map_err(|reason| certificate.unusable(reason))?;
         let validity = Validity::of(&chain[0])
             .ok_or_else(|| certificate.unusable("its dates cannot be read"))?;
+        if !key.has_section("PRIVATE KEY") {
+            return Err(key.unusable("there is no private key in it"));
+        }
         let pair = KeyPair::from_pem(&key.text)
             .map_err(|error| key.unusable(&format!("no private key can be read ({error})")))?;
         if pair.subject_public_key_info() != public_key {

@@ -40,6 +40,16 @@ pub enum CertsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file holds something of use, but not here: files that were swapped.
+    #[error("{} holds {found}, where {wanted} should be", file.display())]
+    Misplaced {
+        /// The file.
+        file: PathBuf,
+        /// What is in it.
+        found: &'static str,
+        /// What was looked for.
+        wanted: &'static str,
+    },
     /// A private key's file lets more people in than its owner (and, to read it, the owner's group).
     #[error("the private key {} is open to others (mode {mode:o}); run chmod 600 {}", file.display(), file.display())]
     KeyExposed {
@@ -125,9 +135,38 @@ pub enum CertsError {
         /// The library's reason.
         String,
     ),
+    /// The development authority is there and of no use, or cannot be made.
+    #[error("no development authority in {}: {source}{}", directory.display(), mend(source))]
+    Development {
+        /// Where it is kept.
+        directory: PathBuf,
+        /// What is wrong.
+        source: Box<CertsError>,
+    },
     /// There is no place for the development authority.
     #[error(
         "no directory for the development authority; set UMBEL_STATE_DIR, XDG_STATE_HOME or HOME"
     )]
     NoStateDirectory,
+}
+
+/// What to do about a development authority that cannot be used.
+fn mend(why: &CertsError) -> &'static str {
+    use io::ErrorKind::{DirectoryNotEmpty, NotADirectory, PermissionDenied};
+    match why {
+        // They say so themselves.
+        CertsError::KeyExposed { .. } | CertsError::DirectoryExposed { .. } => "",
+        CertsError::Read { source, .. } if source.kind() == PermissionDenied => {
+            "; set UMBEL_STATE_DIR to a directory of your own"
+        }
+        CertsError::Write { source, .. }
+            if !matches!(source.kind(), DirectoryNotEmpty | NotADirectory) =>
+        {
+            "; set UMBEL_STATE_DIR to a directory that you may write to"
+        }
+        _ => {
+            "; move that directory away, and the next start makes a new one (then start all other \
+             development nodes anew as well)"
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
+use umbel_protocol::EndpointError;
 
 /// Why there is no connection, or no listener.
 #[derive(Debug, Error)]
@@ -68,6 +69,24 @@ pub enum TransportError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+/// Why an address can never be dialled.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It does not have the form of an endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// It says no host: only who listens may leave that out.
+    #[error("it has no host: write host:port, as in \"node-2.example.org:7401\"")]
+    NoHost,
+    /// It does not end in a port.
+    #[error("it has no port: write host:port, as in \"node-2.example.org:7401\"")]
+    NoPort,
+    /// Port 0 stands for any free one, which only who listens can ask for.
+    #[error("port 0 cannot be dialled: write the port that the other node listens on")]
+    PortZero,
 }
 
 impl TransportError {

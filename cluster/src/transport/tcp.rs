@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use umbel_protocol::Identity;
 
-use super::{Connection, Incoming, Listener, Transport, TransportError};
+use super::{AddressError, Connection, Incoming, Listener, Transport, TransportError};
 use crate::certs::{CertsError, Credentials};
 use crate::tls::{TlsConfigs, certified_identity};
 
@@ -97,6 +97,16 @@ impl Transport for TcpTransport {
             }
         }
         .boxed()
+    }
+
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        let (host, port) = address.rsplit_once(':').ok_or(AddressError::NoPort)?;
+        match port.parse::<u16>() {
+            Err(_) => Err(AddressError::NoPort),
+            Ok(_) if host.is_empty() => Err(AddressError::NoHost),
+            Ok(0) => Err(AddressError::PortZero),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>> {
@@ -201,4 +211,30 @@ async fn refuse(address: &str, error: io::Error, mut stream: TcpStream) -> Trans
         let _ = tokio::time::timeout(LINGER, lingering).await;
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_host_or_no_port_is_not_dialled() {
+        let authority = crate::Authority::create("test".parse().expect("a name")).expect("entropy");
+        let node = "a".parse().expect("a name");
+        let credentials = authority.issue(&node, &crate::IssueOptions::new()).expect("in force");
+        let transport = TcpTransport::new(&credentials);
+        for (address, found) in [
+            ("node-2.example.org:7401", Ok(())),
+            ("10.0.0.1:1", Ok(())),
+            ("[::1]:65535", Ok(())),
+            (":7401", Err(AddressError::NoHost)),
+            ("node-2", Err(AddressError::NoPort)),
+            ("node-2:", Err(AddressError::NoPort)),
+            ("node-2:65536", Err(AddressError::NoPort)),
+            ("node-2:http", Err(AddressError::NoPort)),
+            ("node-2:0", Err(AddressError::PortZero)),
+        ] {
+            assert_eq!(transport.check_address(address), found, "{address}");
+        }
+    }
 }

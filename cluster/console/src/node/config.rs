@@ -73,7 +73,7 @@ impl Config {
         })?;
         // By itself first: only so is it known where in the file something is wrong.
         if let Err(why) = toml::from_str::<Self>(&text) {
-            let message = why.message().trim().replace('\n', ", ");
+            let message = in_toml(why.message()).trim().replace('\n', ", ");
             let Some(span) = why.span() else {
                 return Err(Failure::new(format!("{shown}: {message}"), SEE));
             };
@@ -117,11 +117,7 @@ impl Config {
             let message = "neither `listen` nor `join` is set: the node could meet nobody";
             return Err(Failure::new(message, "set listen = \"0.0.0.0:7401\", say"));
         }
-        for seed in &self.join {
-            dialled("join", seed)?;
-        }
         if let Some(advertise) = &self.advertise {
-            dialled("advertise", advertise)?;
             builder = builder.advertise(advertise);
         }
         Ok(builder.join(self.join.clone()).config(self.bounds.node_config()))
@@ -136,16 +132,6 @@ impl Config {
         })?;
         Ok(log)
     }
-}
-
-/// Refuses what nobody could ever dial.
-fn dialled(key: &str, address: &str) -> Result<(), Failure> {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    if port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        return Ok(());
-    }
-    let advice = "write host:port, as in \"node-2.example.org:7401\"";
-    Err(Failure::new(format!("`{key}` has {address:?}, which is no address"), advice))
 }
 
 impl Certs {
@@ -205,6 +191,13 @@ fn place(text: &str, offset: usize) -> String {
     }
 }
 
+/// serde's words are not those of TOML.
+fn in_toml(message: &str) -> String {
+    message
+        .replace("a sequence", "a list, as in [\"10.0.0.1:7401\"]")
+        .replace("usize", "a whole number from 0 on")
+}
+
 /// The file alone was right: it is a variable.
 fn in_environment(why: figment::Error) -> Failure {
     let variable = |path: &[String]| format!("{PREFIX}{}", path.join("__").to_uppercase());
@@ -216,7 +209,7 @@ fn in_environment(why: figment::Error) -> Failure {
             }
             format!("{}: there is no such key; there are {}", variable(&path), known.join(", "))
         }
-        kind => format!("{}: {kind}", variable(&why.path)),
+        kind => format!("{}: {}", variable(&why.path), in_toml(&kind.to_string())),
     };
     Failure::new(message, "set or unset that variable")
 }
