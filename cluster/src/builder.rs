@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
@@ -84,6 +85,13 @@ pub enum StartError {
         most = NodeConfig::FRAME_BYTES_MOST
     )]
     FrameBytes(usize),
+    /// The age of links is out of bounds.
+    #[error(
+        "`link_age_max` is {0:?}: it must be from {least:?} to {most:?}",
+        least = NodeConfig::LINK_AGE_LEAST,
+        most = NodeConfig::LINK_AGE_MOST
+    )]
+    LinkAge(Duration),
     /// The node's own actors did not start.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -153,6 +161,10 @@ impl NodeBuilder {
         if !(NodeConfig::FRAME_BYTES_LEAST..=NodeConfig::FRAME_BYTES_MOST).contains(&frame) {
             return Err(StartError::FrameBytes(frame));
         }
+        let age = self.config.link_age_max;
+        if !(NodeConfig::LINK_AGE_LEAST..=NodeConfig::LINK_AGE_MOST).contains(&age) {
+            return Err(StartError::LinkAge(age));
+        }
         let seeds = self.seeds.iter().map(|seed| endpoint(seed)).collect::<Result<Vec<_>, _>>()?;
         if self.dev.is_some()
             && let Some(listen) = &self.listen
@@ -194,7 +206,7 @@ impl NodeBuilder {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
         };
-        let coordinator = Coordinator { home: home.clone(), transport };
+        let coordinator = Coordinator { home: home.clone(), transport: transport.clone() };
         let coordinator = system.spawn_with(options, coordinator, ()).await?;
         let acceptor = listener.map(|listener| {
             let accepting = acceptor::run(listener, home.clone(), coordinator.clone());
@@ -211,7 +223,7 @@ impl NodeBuilder {
         stop_with_coordinator(&coordinator, &system);
         // The mailbox is empty and its actor alive.
         let _ = coordinator.try_tell(Coordinate::Join(seeds));
-        Ok(Node::new(home, coordinator, acceptor))
+        Ok(Node::new(home, transport, coordinator, acceptor))
     }
 }
 

@@ -21,6 +21,10 @@ pub struct NodeConfig {
     /// How many accepted handshakes run at once; where one more begins, the oldest gives way.
     /// Default 64.
     pub handshakes_max: usize,
+    /// How old a connection may become. Default 24 h; from a second to a year. In time before that, it
+    /// is replaced by a new one, for which both ends prove themselves anew; nothing is lost or
+    /// interrupted by it. Where that does not succeed, the link ends.
+    pub link_age_max: Duration,
 }
 
 impl Default for NodeConfig {
@@ -30,6 +34,7 @@ impl Default for NodeConfig {
             frame_bytes_max: FRAME_BYTES_MAX,
             handshake_deadline: Duration::from_secs(5),
             handshakes_max: 64,
+            link_age_max: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -39,4 +44,8 @@ impl NodeConfig {
     pub const FRAME_BYTES_LEAST: usize = 4 << 10;
     /// The most that [`NodeConfig::frame_bytes_max`] may be.
     pub const FRAME_BYTES_MOST: usize = 64 << 20;
+    /// The least that [`NodeConfig::link_age_max`] may be.
+    pub const LINK_AGE_LEAST: Duration = Duration::from_secs(1);
+    /// The most that [`NodeConfig::link_age_max`] may be.
+    pub const LINK_AGE_MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 }

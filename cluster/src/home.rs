@@ -1,6 +1,7 @@
 //! What all parts of a node share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -30,6 +31,8 @@ pub(crate) struct NodeHome {
     pub(crate) me: NodeId,
     pub(crate) config: NodeConfig,
     pub(crate) refusals: Refusals,
+    /// How many connections were replaced.
+    pub(crate) renewals: AtomicU64,
     /// Where others dial this node; known when it listens.
     listen: RwLock<Option<Endpoint>>,
     /// Every life of every node that an address or a link here still names.
@@ -72,6 +75,7 @@ impl NodeHome {
             me,
             config,
             refusals: Refusals::default(),
+            renewals: AtomicU64::new(0),
             wills: Mutex::default(),
             listen: RwLock::default(),
             peers: Mutex::default(),

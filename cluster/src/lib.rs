@@ -90,12 +90,12 @@ pub use topics::{
 };
 
 pub use certs::{
-    Authority, CertificateView, CertsError, Credentials, IssueOptions, Overwrite, Validity,
-    state_directory,
+    Authority, CertificateView, CertsError, Credentials, IssueOptions, ListDates, Overwrite,
+    Validity, state_directory,
 };
 #[doc(hidden)]
 pub use transport::conformance;
 pub use transport::{
     ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork, MemoryTransport,
-    TcpTransport, Transport, TransportError,
+    Proof, TcpTransport, Transport, TransportError,
 };

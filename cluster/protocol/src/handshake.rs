@@ -132,8 +132,19 @@ pub struct Hello {
     /// The link that this connection belongs to; the same for both lanes.
     pub link: LinkId,
     /// The link with the acceptor that the dialler knows to be lost. An acceptor that still holds it
-    /// lets go of it for this one, instead of refusing until it has noticed the loss itself.
+    /// lets go of it for this one, instead of refusing until it has noticed the loss itself. The
+    /// link's own number says that the link is up, and this connection is to take the place of the one
+    /// that its lane runs over.
     pub lost: Option<LinkId>,
+}
+
+impl Hello {
+    /// Whether this connection is to take the place of one that a lane of the link runs over. It is for
+    /// whoever drives [`Peers`](crate::Peers) to judge, which would refuse it: for it, nothing changes.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.lost == Some(self.link)
+    }
 }
 
 /// The acceptor's consent.
