@@ -56,3 +56,23 @@ impl Refusals {
         self.causes.lock().iter().map(|(cause, known)| (*cause, known.total)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_said_is_counted_and_said_with_the_next() {
+        let refusals = Refusals::default();
+        let unsaid = |cause| refusals.causes.lock().get(cause).map(|known| known.unsaid);
+        for _ in 0..1000 {
+            refusals.note("busy", &"no room");
+        }
+        refusals.note("silent", &"nothing said");
+        assert_eq!((unsaid("busy"), unsaid("silent")), (Some(999), Some(0)));
+        tokio::time::advance(PERIOD).await;
+        refusals.note("busy", &"no room");
+        assert_eq!(unsaid("busy"), Some(0));
+        assert_eq!(refusals.totals(), BTreeMap::from([("busy", 1001), ("silent", 1)]));
+    }
+}
