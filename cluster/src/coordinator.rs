@@ -85,7 +85,7 @@ pub(crate) struct Links {
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
     /// When the links are looked after next.
-    look: Option<(Instant, Timer)>,
+    look: Option<Timer>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
 }
@@ -190,7 +190,7 @@ impl Turn<'_> {
             Coordinate::Renewed(link, lane, result) => self.renewed(link, lane, result),
             Coordinate::Look => {
                 self.links.look = None;
-                self.look_after_links();
+                self.look_after_links(false);
             }
             Coordinate::Rotated { is_other, done } => {
                 self.rotated(is_other);

@@ -303,6 +303,7 @@ async fn a_revoked_node_loses_its_links_at_once_and_both_ends_say_why() {
     until("c is refused", async || told(&c, &a).await.contains("refused our certificate")).await;
     assert!(told(&c, &a).await.contains("revoked"), "{}", told(&c, &a).await);
     assert!(told(&a, &c).await.contains("revoked"), "{}", told(&a, &c).await);
+    assert!(a.refusals().contains_key("untrusted"), "{:?}", a.refusals());
     let refused = async || a.refusals().contains_key("certificate");
     until("the refusal of the one that comes again is counted", refused).await;
     traffic.end(&counter).await;

@@ -11,6 +11,12 @@ use crate::transport::{ByteStream, Proof, Renewal};
 /// certificate is about to expire, is not worth a handshake.
 const ATTEMPTS_APART: Duration = Duration::from_millis(250);
 
+/// The most time between two attempts.
+const ATTEMPTS_APART_MAX: Duration = Duration::from_secs(60);
+
+/// How often a peer is judged again, whatever happens: the wall clock may be set.
+const JUDGED_EVERY: Duration = Duration::from_secs(60);
+
 /// The connection that a lane runs over at present.
 pub(super) struct Line {
     pub(super) renewal: Renewal,
@@ -34,9 +40,10 @@ impl Line {
         }
     }
 
-    /// When there is something to do about it, besides what its proof says.
+    /// When there is something to do about it.
     pub(super) fn due(&self) -> Instant {
-        let term = self.term.renew_at.min(self.term.ends_at);
+        let Term { renew_at, ends_at, judge_at, .. } = self.term;
+        let term = renew_at.min(ends_at).min(judge_at);
         self.done_by.map_or(term, |done_by| done_by.min(term))
     }
 }
@@ -47,6 +54,8 @@ pub(super) struct Term {
     since: Instant,
     pub(super) renew_at: Instant,
     pub(super) ends_at: Instant,
+    /// When its peer is judged again: that takes some tenths of a millisecond.
+    pub(super) judge_at: Instant,
     retry: Duration,
 }
 
@@ -74,8 +83,17 @@ impl Term {
             Side::Acceptor => 850 + chance % 50,
         } as u32;
         let renew_in = (span / 1000 * thousandths).max(ATTEMPTS_APART);
-        let retry = (span / 40).max(ATTEMPTS_APART);
-        Self { since: now, renew_at: now + renew_in, ends_at: now + age_max, retry }
+        let retry = (span / 40).clamp(ATTEMPTS_APART, ATTEMPTS_APART_MAX);
+        let (renew_at, ends_at) = (now + renew_in, now + age_max);
+        let mut term = Self { since: now, renew_at, ends_at, judge_at: now, retry };
+        term.judged(now, lasts);
+        term
+    }
+
+    /// Its peer was found good; its certificates are in force for `lasts`.
+    pub(super) fn judged(&mut self, now: Instant, lasts: Duration) {
+        // A certificate is in force for the whole of its last second.
+        self.judge_at = now + lasts.saturating_add(Duration::from_secs(1)).min(JUDGED_EVERY);
     }
 
     /// An attempt to replace it begins or has failed: another follows.
@@ -123,7 +141,7 @@ mod tests {
             term.put_off(term.renew_at);
             attempts += 1;
         }
-        assert!((4..20).contains(&attempts), "{attempts}");
+        assert!(attempts >= 4, "{attempts}");
         let mut expired = Term::new(now, DAY, Duration::ZERO, Side::Dialler, 0);
         assert!(expired.renew_at >= now + ATTEMPTS_APART);
         expired.put_off(now);

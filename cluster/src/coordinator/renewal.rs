@@ -12,10 +12,6 @@ use crate::greeting::{self, Admitted, DialError};
 use crate::task::OwnedTask;
 use crate::transport::{CertificateFault, Proof, Renewable};
 
-/// How often all links are looked at, whatever their terms say: the wall clock may be set, and a
-/// revocation list be past its date.
-const LOOKS_APART: Duration = Duration::from_secs(60);
-
 /// Within which time all connections are replaced after the node's certificate was: spread out, so that
 /// a node with many links does not shake hands with all of them at once.
 const ROTATED_WITHIN: Duration = Duration::from_secs(2);
@@ -46,27 +42,39 @@ impl Turn<'_> {
         (stream, Line::new(renewal, admitted.proof, term))
     }
 
-    /// Looks after all links, and says when it will do so again.
-    pub(super) fn look_after_links(&mut self) {
+    /// Looks after all links, and says when it will do so again. With `afresh`, all peers are judged.
+    pub(super) fn look_after_links(&mut self, afresh: bool) {
         let now = Instant::now();
         let (mut ends, mut due) = (Vec::new(), Vec::new());
         let mut links = std::mem::take(&mut self.links.up);
         for (id, link) in &mut links {
             for (lane, line) in &mut link.lines {
-                match self.judge(line.proof.as_ref()) {
-                    Err(fault) => ends.push((*id, untrusted(fault))),
-                    Ok(_) if now >= line.term.ends_at => ends.push((*id, LinkEnd::Aged)),
-                    Ok(_) if is_stuck(line, now) => {
-                        let why = Reason::cut("its connection was not replaced in time");
-                        ends.push((*id, LinkEnd::Broken(why)));
+                if afresh || now >= line.term.judge_at {
+                    match self.judge(line.proof.as_ref()) {
+                        Ok(lasts) => line.term.judged(now, lasts),
+                        Err(fault) => ends.push((*id, untrusted(fault))),
                     }
-                    Ok(_) if now >= line.term.renew_at => due.push((*id, *lane)),
-                    Ok(_) => {}
+                }
+                if now >= line.term.ends_at {
+                    ends.push((*id, LinkEnd::Aged));
+                } else if is_stuck(line, now) {
+                    let why = Reason::cut("its connection was not replaced in time");
+                    ends.push((*id, LinkEnd::Broken(why)));
+                } else if now >= line.term.renew_at {
+                    due.push((*id, *lane));
                 }
             }
         }
         self.links.up = links;
         for (link, why) in ends {
+            if let Some(up) = self.links.up.get(&link) {
+                let cause = match why {
+                    LinkEnd::Untrusted(_) => "untrusted",
+                    LinkEnd::Aged => "aged",
+                    _ => "renewal",
+                };
+                self.shell.home.refusals.note(cause, &format!("{}: {why}", up.peer.id));
+            }
             self.step(PeersInput::LinkDown { link, why });
         }
         for (link, lane) in due {
@@ -77,21 +85,14 @@ impl Turn<'_> {
 
     /// Sets the timer for the next look.
     pub(super) fn look_again(&mut self) {
-        if let Some((_, timer)) = self.links.look.take() {
+        if let Some(timer) = self.links.look.take() {
             timer.cancel();
         }
         let lines = self.links.up.values().flat_map(|link| link.lines.values());
-        let due = lines.map(|line| {
-            let expires = self.judge(line.proof.as_ref()).unwrap_or(Duration::ZERO);
-            // A certificate is in force for the whole of its last second.
-            let expires = Instant::now() + expires.min(LOOKS_APART) + Duration::from_secs(1);
-            line.due().min(expires)
-        });
-        let Some(due) = due.min() else { return };
-        let at = due.min(Instant::now() + LOOKS_APART);
-        let delay = at.saturating_duration_since(Instant::now());
+        let Some(due) = lines.map(Line::due).min() else { return };
+        let delay = due.saturating_duration_since(Instant::now());
         let timer = self.shell.home.system.send_after(delay, &self.own, Coordinate::Look);
-        self.links.look = Some((at, timer));
+        self.links.look = Some(timer);
     }
 
     /// The node proves itself otherwise from now on, or trusts others.
@@ -103,7 +104,7 @@ impl Turn<'_> {
                 line.term.hasten(now + ROTATED_WITHIN / 1000 * chance as u32);
             }
         }
-        self.look_after_links();
+        self.look_after_links(true);
     }
 
     /// Has a lane's connection replaced. Only its dialler can: it is known to reach the other.
