@@ -67,6 +67,8 @@ mod builder;
 mod certs;
 mod config;
 mod coordinator;
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeting;
 mod home;
 mod lane;
