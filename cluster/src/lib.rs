@@ -50,6 +50,7 @@
 //! | [`Node::register`], [`Node::resolve`], [`Node::watch`] | finding actors by name |
 //! | [`Node::topic`] | publish and subscribe, one copy for each interested node |
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
+//! | [`Node::rotate`], [`Node::revoke`] | other certificates, and who is let in no more, while it works |
 //! | [`NodeConfig`] | bounds and paces |
 //! | [`Transport`] | the seam to the network: TCP with TLS, memory, and whatever a simulation brings |
 //!

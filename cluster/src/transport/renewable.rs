@@ -371,6 +371,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_halted_moves_nothing_and_ends_nothing() {
+        let (mut a, mut b) = ends(64);
+        b.stream.write_all(b"unread").await.unwrap();
+        a.renewal.halt();
+        assert!(!a.renewal.expect());
+        let mut buffer = [0; 6];
+        assert!(timeout(Duration::from_secs(1), a.stream.read(&mut buffer)).await.is_err());
+        assert!(timeout(Duration::from_secs(1), a.stream.write(b"x")).await.is_err());
+        assert!(timeout(Duration::from_secs(1), b.stream.read(&mut buffer)).await.is_err());
+        drop(a);
+        assert_eq!(b.stream.read(&mut buffer).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_that_breaks_under_way_breaks_the_stream() {
         let (mut a, b) = ends(64);
         assert!(a.renewal.expect());
