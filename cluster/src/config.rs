@@ -23,7 +23,8 @@ pub struct NodeConfig {
     pub handshakes_max: usize,
     /// How old a connection may become. Default 24 h; from a second to a year. In time before that, it
     /// is replaced by a new one, for which both ends prove themselves anew; nothing is lost or
-    /// interrupted by it. Where that does not succeed, the link ends.
+    /// interrupted by it. Where that does not succeed, the link ends: at this age, or after twice the
+    /// handshake deadline more where a replacement was under way.
     pub link_age_max: Duration,
 }
 

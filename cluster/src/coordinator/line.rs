@@ -43,8 +43,10 @@ impl Line {
     /// When there is something to do about it.
     pub(super) fn due(&self) -> Instant {
         let Term { renew_at, ends_at, judge_at, .. } = self.term;
-        let term = renew_at.min(ends_at).min(judge_at);
-        self.done_by.map_or(term, |done_by| done_by.min(term))
+        match self.done_by {
+            Some(done_by) => done_by.min(renew_at).min(judge_at),
+            None => ends_at.min(renew_at).min(judge_at),
+        }
     }
 }
 

@@ -32,7 +32,12 @@ impl Turn<'_> {
         let home = &self.shell.home;
         let lasts = self.judge(proof).unwrap_or(Duration::ZERO);
         let chance = home.system.random();
-        Term::new(Instant::now(), home.config.link_age_max, lasts, side, chance)
+        let mut term = Term::new(Instant::now(), home.config.link_age_max, lasts, side, chance);
+        if side == Side::Acceptor {
+            // What its dialler has begun in time may still be on its way.
+            term.ends_at += home.config.handshake_deadline;
+        }
+        term
     }
 
     /// A lane's first connection: the stream for the lane, and what replaces its connections.
@@ -55,7 +60,8 @@ impl Turn<'_> {
                         Err(fault) => ends.push((*id, untrusted(fault))),
                     }
                 }
-                if now >= line.term.ends_at {
+                // A replacement that has begun may complete: it has a bound of its own.
+                if now >= line.term.ends_at && line.done_by.is_none() {
                     ends.push((*id, LinkEnd::Aged));
                 } else if is_stuck(line, now) {
                     let why = Reason::cut("its connection was not replaced in time");
@@ -148,6 +154,7 @@ impl Turn<'_> {
             }
             Err(why) => {
                 line.renewal.withdraw();
+                line.done_by = None;
                 let why = format!("{}, {lane} lane: {why}", link.peer.id);
                 self.shell.home.refusals.note("renewal", &why);
             }
