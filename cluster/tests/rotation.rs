@@ -396,3 +396,29 @@ async fn an_age_that_is_out_of_bounds_is_refused() {
         assert!(matches!(started.await, Err(StartError::LinkAge(found)) if found == age));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_replaced_again_and_again_leave_the_link_as_it_was() {
+    let network = MemoryNetwork::new();
+    let config = NodeConfig { link_age_max: SOON, ..NodeConfig::default() };
+    let start = |name: &str, seeds: &[&str]| {
+        let identity = Identity::new("shop".parse().unwrap(), name.parse().unwrap());
+        let node = Node::builder().transport(network.transport(identity)).listen(name);
+        node.join(seeds.iter().copied()).config(config.clone()).start()
+    };
+    let a = start("a", &[]).await.unwrap();
+    let counter = a.spawn(Counter, ()).await.unwrap();
+    a.register("counter", &counter).await.unwrap();
+    let b = start("b", &["a"]).await.unwrap();
+    let counter = b.resolve::<Count>("counter").await.unwrap();
+    let (first, mut watch) = (link(&b, &a).await, counter.watch());
+    for number in 0..240 {
+        counter.tell(Count::Next(number)).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(10), &mut watch).await.is_err());
+    }
+    assert_eq!(counter.ask(Count::Total).await.unwrap(), 240);
+    assert_eq!(link(&b, &a).await, first);
+    // Two lanes, each some 40 to 51 s old when it is replaced.
+    assert!((80..140).contains(&b.renewals()), "{}", b.renewals());
+    assert_eq!((a.refusals().len(), b.refusals().len()), (0, 0));
+}
