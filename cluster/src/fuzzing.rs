@@ -10,6 +10,7 @@ use std::io::Cursor;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -20,9 +21,14 @@ use umbel_actors::wire::{
     ActorPath, Charge, Deliver, Encode, Imported, Pending, Unanswered, Wire, WireError,
 };
 use umbel_actors::{DeadLetter, Exit, Reply, Watch};
+use umbel_protocol::{
+    CodecId, Control, Hello, Identity, Incarnation, Interest, InterestInput, Lane, LinkId, NodeId,
+    Peers, PeersConfig, PeersInput, Registry, RegistryInput, ReplicaLimits, Terms,
+};
 
 use crate::certs::CertificateView;
 use crate::greeting;
+use crate::home::PROTOCOL;
 use crate::lane::{ControlLane, DataLane, FRAME_BYTES_MAX, Home, Publication};
 use crate::tls::certified_identity;
 use crate::transport::ByteStream;
@@ -44,16 +50,88 @@ pub const DOORS: [(&str, Door); 6] = [
     ("certificate", certificate),
 ];
 
-/// The first words of a connection, heard by an acceptor and by a dialler.
+/// The first words of a connection, heard by an acceptor and by a dialler, and judged.
 pub fn greeting(bytes: &[u8]) {
-    let _ = finished(async { greeting::hear_hello(&mut stream(bytes)).await });
-    let _ = finished(async { greeting::hear::<greeting::Answer>(&mut stream(bytes)).await });
+    let terms = Terms {
+        protocol: PROTOCOL,
+        codec: CodecId(codec::CODEC_ID),
+        cluster: name("shop"),
+        node: node("here"),
+        listen: None,
+    };
+    let hello = finished(async { greeting::hear_hello(&mut stream(bytes)).await });
+    if let Ok(hello) = hello {
+        let certified = Identity::new(name("shop"), hello.node.name.clone());
+        if terms.judge_hello(&hello, &certified).is_ok() {
+            let mut peers = peers();
+            peers.step(Duration::ZERO, 1, PeersInput::HelloReceived { token: 0, hello });
+        }
+    }
+    let answer = finished(async { greeting::hear(&mut stream(bytes)).await });
+    if let Ok(greeting::Answer::Welcome(welcome)) = answer {
+        let certified = Identity::new(name("shop"), welcome.node.name.clone());
+        let _ = terms.judge_welcome(&welcome, &certified, None);
+    }
 }
 
-/// What follows them on a control lane, to its end.
+/// What follows them on a control lane, to its end, with what it does to a node's knowledge.
 pub fn control(bytes: &[u8]) {
     let (mut reader, _) = ControlLane::new(stream(bytes)).split();
-    finished(async { while reader.next().await.is_ok() {} });
+    let (mut peers, from, link) = (peers(), node("b"), LinkId(1));
+    let limits = ReplicaLimits::default();
+    let mut registry = Registry::new(node("here"), limits.clone());
+    let mut interest = Interest::new(node("here"), limits);
+    let hello = |lane| Hello {
+        protocol: PROTOCOL,
+        codec: CodecId(codec::CODEC_ID),
+        cluster: name("shop"),
+        node: from.clone(),
+        listen: None,
+        lane,
+        link,
+        lost: None,
+    };
+    for lane in [Lane::Control, Lane::Data] {
+        let hello = PeersInput::HelloReceived { token: 0, hello: hello(lane) };
+        peers.step(Duration::ZERO, 1, hello);
+    }
+    peers.step(Duration::ZERO, 1, PeersInput::LinkUp { link, peer: from.clone(), listen: None });
+    let _ = registry.step(RegistryInput::PeerUp { peer: from.clone() });
+    let _ = interest.step(InterestInput::PeerUp { peer: from.clone() });
+    finished(async {
+        while let Ok(message) = reader.next().await {
+            let from = from.clone();
+            let goes_on = match message {
+                Control::Peers(told) => {
+                    peers.step(Duration::ZERO, 1, PeersInput::Learned { link, peers: told });
+                    true
+                }
+                Control::Registry(message) => {
+                    registry.step(RegistryInput::Received { from, message }).is_ok()
+                }
+                Control::Interest(message) => {
+                    interest.step(InterestInput::Received { from, message }).is_ok()
+                }
+                _ => true,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    });
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a name that is allowed")
+}
+
+/// A life of a node; that of `b` is the one that the corpus speaks of.
+fn node(text: &str) -> NodeId {
+    NodeId { name: name(text), incarnation: Incarnation(1_700_000_000_000_000) }
+}
+
+fn peers() -> Peers {
+    Peers::new(PeersConfig::default(), node("here")).expect("the defaults work together")
 }
 
 /// Frames of a data lane, one after the other, with what lies in them.
@@ -89,7 +167,7 @@ pub fn certificate(bytes: &[u8]) {
     let _ = certified_identity(&CertificateDer::from(bytes));
     let _ = CertificateView::of(&CertificateDer::from(bytes));
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = umbel_protocol::Identity::from_uri(text);
+        let _ = Identity::from_uri(text);
         let _ = umbel_protocol::Endpoint::new(text);
     }
     let key = PrivatePkcs8KeyDer::from(bytes.to_vec());
