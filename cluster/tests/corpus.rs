@@ -217,7 +217,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         let kept = std::fs::read_dir(corpus.join(door)).expect("each door has a corpus");
         let mut files: Vec<_> = kept.map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        assert!(files.len() >= 5, "{door} has {} inputs", files.len());
+        assert!(files.len() >= 10, "{door} has {} inputs", files.len());
         for file in files {
             found.push((file.display().to_string(), std::fs::read(&file).unwrap()));
         }
