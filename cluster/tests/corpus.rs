@@ -6,10 +6,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use umbel_actors::codec::{self, DecodeError, Limits};
 use umbel_cluster::fuzzing::{DOORS, Door};
 
 /// Counts what this thread holds: a door does all its work on the thread that it is called on.
@@ -119,14 +121,31 @@ fn wrapped(payload: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
+/// Hostile payloads, by what is wrong with them. bincode writes a length of up to 250 as one byte; 251,
+/// 252 and 253 say that two, four and eight bytes follow.
+fn payloads() -> Vec<(&'static str, Vec<u8>)> {
+    let nested = [vec![2; 900 << 10], vec![0, 0]].concat();
+    let wide = [vec![3, 252, 0, 0, 8, 0], vec![0; 512 << 10]].concat();
+    let empty = [&[4, 253][..], &(1_u64 << 30).to_le_bytes()].concat();
+    let empties = [vec![3, 251, 0xff, 0xff], [4, 250].repeat(0xffff)].concat();
+    vec![
+        ("a string's length that lies", [&[1, 253][..], &[0xff; 8]].concat()),
+        ("a sequence's length that lies", [&[0, 253][..], &[0xff; 8]].concat()),
+        ("a map's length that lies", [&[5, 253][..], &[0xff; 8]].concat()),
+        ("deep nesting", nested),
+        ("half as many elements as it says", wide),
+        ("a flood of elements without size", empty),
+        ("many floods of elements without size", empties),
+        ("bytes that are left over", vec![0, 0, 1, 2, 3]),
+        ("text that is none", vec![1, 2, 0xff, 0xfe, 0]),
+        ("a bool that is none", [&[6, 0][..], &[0; 8], &[9, 1, 2, 3, 4]].concat()),
+        ("a variant that is none", vec![0xfa]),
+        ("a char that is none", vec![1, 0, 1, 0xff, 0xff, 0xff]),
+    ]
+}
+
 /// Hostile inputs, by what is wrong with them.
 fn inputs() -> Vec<(&'static str, Vec<u8>)> {
-    // bincode's lengths: 252 says that eight bytes follow.
-    let lie = [&[0, 253][..], &[0xff; 8]].concat();
-    let nested = [vec![2; 900 << 10], vec![0, 0]].concat();
-    let wide = [vec![3, 252, 0, 0, 8, 0], vec![4; 512 << 10]].concat();
-    let empty = [&[4, 253][..], &(1_u64 << 30).to_le_bytes()].concat();
-    let empties = [vec![3, 251, 0xff, 0xff], [4, 250, 0xff].repeat(1 << 16)].concat();
     let mut inputs = vec![
         ("nothing", vec![]),
         ("a length that lies", vec![0xff; 4]),
@@ -163,23 +182,44 @@ fn inputs() -> Vec<(&'static str, Vec<u8>)> {
         ("messages to nobody", frame(&[1, 0, 0x7e, 7, 0, 0, 0, 1]).repeat(4096)),
         ("messages of another type", frame(&[1, 0, 1, 8, 0, 0, 0, 1]).repeat(4096)),
     ];
-    for (name, payload) in [
-        ("a string's length that lies", [&[1, 253][..], &[0xff; 8]].concat()),
-        ("a sequence's length that lies", lie.clone()),
-        ("a map's length that lies", [&[5, 253][..], &[0xff; 8]].concat()),
-        ("deep nesting", nested),
-        ("deep nesting that is wide, too", wide),
-        ("a flood of elements without size", empty),
-        ("many floods of elements without size", empties),
-        ("bytes that are left over", vec![0, 0, 1, 2, 3]),
-        ("text that is none", vec![1, 2, 0xff, 0xfe, 0]),
-        ("a bool that is none", [&[6, 0][..], &[0; 8], &[9]].concat()),
-        ("a variant that is none", vec![0xfa]),
-        ("a char that is none", vec![1, 0, 1, 0xff, 0xff, 0xff]),
-    ] {
+    for (name, payload) in payloads() {
         inputs.extend(wrapped(&payload).into_iter().map(|bytes| (name, bytes)));
     }
     inputs
+}
+
+/// A message as the doors have it, without its questions.
+#[derive(serde::Deserialize)]
+#[allow(dead_code, reason = "that it cannot be decoded is all")]
+enum Note {
+    Bytes(Vec<u8>),
+    Text(String, Option<char>),
+    Nested(Box<Note>),
+    Many(Vec<Note>),
+    Empty(Vec<()>),
+    Map(BTreeMap<String, Vec<u64>>),
+    Numbers(i128, f64, bool, [u16; 4]),
+}
+
+#[test]
+fn the_payloads_are_refused_for_what_their_names_say() {
+    for (name, bytes) in payloads() {
+        let refused = codec::decode::<Note>(&bytes, Limits::default());
+        let why = refused.err().expect("each is refused");
+        let as_named = match name {
+            "deep nesting" => matches!(why, DecodeError::TooDeep { .. }),
+            "a flood of elements without size" | "many floods of elements without size" => {
+                matches!(why, DecodeError::TooManyEmpty { .. })
+            }
+            "bytes that are left over" => matches!(why, DecodeError::TrailingBytes { .. }),
+            "a string's length that lies"
+            | "a sequence's length that lies"
+            | "a map's length that lies"
+            | "half as many elements as it says" => matches!(why, DecodeError::Truncated),
+            _ => matches!(why, DecodeError::Malformed(_)),
+        };
+        assert!(as_named, "{name}: {why:?}");
+    }
 }
 
 #[test]
