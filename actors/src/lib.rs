@@ -80,7 +80,7 @@ pub use hooks::Myself;
 pub use message::{Message, RemoteMessage};
 pub use ractor::{self, Actor, ActorProcessingErr, ActorRef};
 pub use reply::Reply;
-pub use signal::Signal;
+pub use signal::{Signal, Signals};
 pub use system::{
     ChildOptions, MAILBOX_CAPACITY, SHUTDOWN_PER_ACTOR, ShutdownReport, SpawnError, SpawnOptions,
     System, SystemBuilder,

@@ -9,7 +9,7 @@ use umbel_actors::Address;
 use umbel_protocol::{Lane, Refusal};
 
 use crate::coordinator::{Coordinate, Verdict, is_usual};
-use crate::greeting::{self, Answer};
+use crate::greeting::{self, Admitted, Answer};
 use crate::home::NodeHome;
 use crate::task::OwnedTask;
 use crate::transport::{Connection, Incoming, Listener, TransportError};
@@ -80,7 +80,7 @@ struct Running {
 }
 
 async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordinate>) {
-    let Connection { mut stream, peer, address } = match incoming.handshake().await {
+    let Connection { mut stream, peer, address, proof } = match incoming.handshake().await {
         Ok(connection) => connection,
         Err(why) => {
             let cause = match &why {
@@ -111,9 +111,10 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
         Ok(welcome) => {
             let said = greeting::say(&mut stream, &Answer::Welcome(welcome)).await;
             if said.is_ok() {
+                let admitted = Admitted { stream, proof };
                 let opened = match hello.lane {
-                    Lane::Control => Coordinate::ControlOpened(hello, stream),
-                    Lane::Data => Coordinate::DataOpened(hello, stream),
+                    Lane::Control => Coordinate::ControlOpened(hello, admitted),
+                    Lane::Data => Coordinate::DataOpened(hello, admitted),
                 };
                 let _ = coordinator.tell(opened).await;
             }

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
@@ -93,6 +94,13 @@ pub enum StartError {
         most = NodeConfig::FRAME_BYTES_MOST
     )]
     FrameBytes(usize),
+    /// The age of links is out of bounds.
+    #[error(
+        "`link_age_max` is {0:?}: it must be from {least:?} to {most:?}",
+        least = NodeConfig::LINK_AGE_LEAST,
+        most = NodeConfig::LINK_AGE_MOST
+    )]
+    LinkAge(Duration),
     /// The node's own actors did not start.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -227,7 +235,8 @@ impl NodeBuilder {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
         };
-        let coordinator = Coordinator { home: home.clone(), transport, profile };
+        let (shared, own) = (home.clone(), transport.clone());
+        let coordinator = Coordinator { home: shared, transport: own, profile };
         let coordinator = system.spawn_with(options, coordinator, ()).await?;
         let acceptor = listener.map(|listener| {
             let accepting = acceptor::run(listener, home.clone(), coordinator.clone());
@@ -247,7 +256,7 @@ impl NodeBuilder {
         for (number, source) in self.sources.into_iter().enumerate() {
             seeds::follow(number, source, coordinator.clone(), system.clone());
         }
-        Ok(Node::new(home, coordinator, acceptor))
+        Ok(Node::new(home, transport, coordinator, acceptor))
     }
 }
 

@@ -22,6 +22,11 @@ pub struct NodeConfig {
     /// How many accepted handshakes run at once; where one more begins, the oldest gives way.
     /// Default 64; not zero.
     pub handshakes_max: usize,
+    /// How old a connection may become. Default 24 h; from a second to a year. In time before that, it
+    /// is replaced by a new one, for which both ends prove themselves anew; nothing is lost or
+    /// interrupted by it. Where that does not succeed, the link ends: at this age, or after twice the
+    /// handshake deadline more where a replacement was under way.
+    pub link_age_max: Duration,
 }
 
 impl Default for NodeConfig {
@@ -31,6 +36,7 @@ impl Default for NodeConfig {
             frame_bytes_max: FRAME_BYTES_MAX,
             handshake_deadline: Duration::from_secs(5),
             handshakes_max: 64,
+            link_age_max: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -40,6 +46,10 @@ impl NodeConfig {
     pub const FRAME_BYTES_LEAST: usize = 4 << 10;
     /// The most that [`NodeConfig::frame_bytes_max`] may be.
     pub const FRAME_BYTES_MOST: usize = 64 << 20;
+    /// The least that [`NodeConfig::link_age_max`] may be.
+    pub const LINK_AGE_LEAST: Duration = Duration::from_secs(1);
+    /// The most that [`NodeConfig::link_age_max`] may be.
+    pub const LINK_AGE_MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     /// Whether these values can work together.
     pub(crate) fn check(&self) -> Result<(), StartError> {
@@ -51,9 +61,12 @@ impl NodeConfig {
         if let Some((field, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(PeersConfigError::Zero(field).into());
         }
-        let frame = self.frame_bytes_max;
+        let (frame, age) = (self.frame_bytes_max, self.link_age_max);
         if !(Self::FRAME_BYTES_LEAST..=Self::FRAME_BYTES_MOST).contains(&frame) {
             return Err(StartError::FrameBytes(frame));
+        }
+        if !(Self::LINK_AGE_LEAST..=Self::LINK_AGE_MOST).contains(&age) {
+            return Err(StartError::LinkAge(age));
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The actor that carries out what [`Peers`] decides.
 
+mod line;
 mod link;
+mod renewal;
 mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,17 +14,18 @@ use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Exit, Message, Myself, Reply, Timer,
 };
 use umbel_protocol::{
-    Control, Endpoint, Held, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers,
+    Control, Endpoint, Held, Hello, InterestInput, Lane, LinkEnd, LinkId, NodeId, NodeName, Peers,
     PeersInput, PeersOutput, PeersView, Profile, Reason, Refusal, RegistryInput, SeedDropped,
 };
 
+use self::line::Side;
 use self::link::{Link, Streams};
 use self::troubles::Troubles;
-use crate::greeting::{self, DialError, Dialled};
+use crate::greeting::{self, Admitted, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
 use crate::task::OwnedTask;
-use crate::transport::{ByteStream, Transport};
+use crate::transport::Transport;
 
 /// What the coordinator is told.
 #[derive(Message)]
@@ -34,9 +37,9 @@ pub(crate) enum Coordinate {
     /// A hello that is in order by itself.
     Hello(Hello, Reply<Verdict>),
     /// The welcome for a control lane was said.
-    ControlOpened(Hello, Box<dyn ByteStream>),
+    ControlOpened(Hello, Admitted),
     /// The welcome for a data lane was said.
-    DataOpened(Hello, Box<dyn ByteStream>),
+    DataOpened(Hello, Admitted),
     /// A dial has ended.
     Dialled(LinkId, Result<Dialled, DialError>),
     /// Something came over a control lane.
@@ -45,6 +48,12 @@ pub(crate) enum Coordinate {
     LaneEnded(LinkId, LinkEnd),
     /// An actor here that a peer watches has ended.
     WatchedEnded(LinkId, u64, Exit),
+    /// A dial for the next connection of a lane has ended.
+    Renewed(LinkId, Lane, Result<Admitted, DialError>),
+    /// It is time to look after the links.
+    Look,
+    /// The node has other credentials; whether it has another certificate, too.
+    Rotated { is_other: bool, done: Reply<()> },
     /// It is time.
     Tick,
     /// What is there to see?
@@ -85,6 +94,8 @@ pub(crate) struct Links {
     fixed: BTreeSet<Endpoint>,
     /// Those that each source names.
     sources: BTreeMap<usize, Vec<Endpoint>>,
+    /// When the links are looked after next.
+    look: Option<Timer>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
     troubles: Troubles,
@@ -93,8 +104,10 @@ pub(crate) struct Links {
 #[derive(Default)]
 struct Opening {
     peer: Option<(NodeId, Option<Endpoint>)>,
-    control: Option<Box<dyn ByteStream>>,
-    data: Option<Box<dyn ByteStream>>,
+    control: Option<Admitted>,
+    data: Option<Admitted>,
+    /// Where it was dialled, if it was this node that did.
+    dialled: Option<Endpoint>,
 }
 
 impl Actor for Coordinator {
@@ -121,6 +134,7 @@ impl Actor for Coordinator {
             timer: None,
             fixed: BTreeSet::new(),
             sources: BTreeMap::new(),
+            look: None,
             farewells: Vec::new(),
             troubles: Troubles::default(),
         })
@@ -182,10 +196,18 @@ impl Turn<'_> {
                 self.step(PeersInput::Unjoin { seeds: gone });
                 self.step(PeersInput::Join { seeds });
             }
+            Coordinate::Hello(hello, reply) if hello.renews() => {
+                reply.send(self.renewal_asked(&hello));
+            }
             Coordinate::Hello(hello, reply) => {
                 self.step(PeersInput::HelloReceived { token: 0, hello });
                 let verdict = self.links.verdict.take();
                 reply.send(verdict.unwrap_or(Verdict::Refused(Refusal::Busy)));
+            }
+            Coordinate::ControlOpened(hello, stream) | Coordinate::DataOpened(hello, stream)
+                if hello.renews() =>
+            {
+                self.renewal_opened(&hello, stream);
             }
             Coordinate::ControlOpened(hello, stream) => {
                 // Only what was accepted and not closed since is awaited.
@@ -202,6 +224,15 @@ impl Turn<'_> {
                 }
             }
             Coordinate::Dialled(link, result) => self.dialled(link, result),
+            Coordinate::Renewed(link, lane, result) => self.renewed(link, lane, result),
+            Coordinate::Look => {
+                self.links.look = None;
+                self.look_after_links(false);
+            }
+            Coordinate::Rotated { is_other, done } => {
+                self.rotated(is_other);
+                done.send(());
+            }
             Coordinate::Control(link, message) => self.control(link, message),
             Coordinate::LaneEnded(link, why) => self.step(PeersInput::LinkDown { link, why }),
             Coordinate::WatchedEnded(link, token, exit) => {
@@ -227,20 +258,27 @@ impl Turn<'_> {
 
     fn opened(&mut self, link: LinkId) {
         let Some(opening) = self.links.opening.get(&link) else { return };
-        if let (Some((peer, listen)), Some(_), Some(_)) =
+        if let (Some((peer, listen)), Some(control), Some(data)) =
             (&opening.peer, &opening.control, &opening.data)
         {
             let (peer, listen) = (peer.clone(), listen.clone());
-            self.step(PeersInput::LinkUp { link, peer, listen });
+            match self.distrust(control).or_else(|| self.distrust(data)) {
+                Some(why) => {
+                    self.links.opening.remove(&link);
+                    self.step(PeersInput::LinkDown { link, why });
+                }
+                None => self.step(PeersInput::LinkUp { link, peer, listen }),
+            }
         }
     }
 
     fn dialled(&mut self, link: LinkId, result: Result<Dialled, DialError>) {
         self.links.dials.remove(&link);
         match result {
-            Ok(Dialled { welcome, control, data }) => {
+            Ok(Dialled { welcome, endpoint, control, data }) => {
                 let peer = Some((welcome.node, welcome.listen));
-                let opening = Opening { peer, control: Some(control), data: Some(data) };
+                let (control, data, dialled) = (Some(control), Some(data), Some(endpoint));
+                let opening = Opening { peer, control, data, dialled };
                 self.links.opening.insert(link, opening);
                 self.opened(link);
             }
@@ -276,6 +314,14 @@ impl Turn<'_> {
             }
             Control::Pong { .. } => Ok(()),
             Control::Swim(packet) => return self.step(PeersInput::Swim { link: id, packet }),
+            Control::Renew(lane) => {
+                self.renewal_due(id, lane);
+                Ok(())
+            }
+            Control::Parting(why) => {
+                let why = LinkEnd::Parted(why);
+                return self.step(PeersInput::LinkDown { link: id, why });
+            }
             Control::Goodbye => return self.step(PeersInput::Goodbye { link: id }),
             Control::Registry(message) => home.registry(RegistryInput::Received { from, message }),
             Control::Interest(message) => home.interest(InterestInput::Received { from, message }),
@@ -371,14 +417,22 @@ impl Turn<'_> {
 
     fn peer_up(&mut self, id: &NodeId, link: LinkId) {
         let opening = self.links.opening.remove(&link);
-        let Some(Opening { control: Some(control), data: Some(data), .. }) = opening else {
+        let Some(Opening { control: Some(control), data: Some(data), dialled, .. }) = opening
+        else {
             unreachable!("a link comes up when both its lanes are open");
         };
+        let side = if dialled.is_some() { Side::Dialler } else { Side::Acceptor };
+        let (control, control_line) = self.line(control, side);
+        let (data, data_line) = self.line(data, side);
+        let streams = Streams { control: Box::new(control), data: Box::new(data) };
         let home = self.shell.home.clone();
         let peer = home.peer(id);
-        let opened = Link::open(link, peer, &home, Streams { control, data }, &self.own);
+        let mut opened = Link::open(link, peer, &home, streams, &self.own);
+        opened.lines.extend([(Lane::Control, control_line), (Lane::Data, data_line)]);
+        opened.dialled = dialled;
         home.link_is_up(id, opened.control.clone());
         self.links.up.insert(link, opened);
+        self.look_again();
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
         tracing::info!(target: "umbel", peer = %id, %link, "linked");
         let told = home
@@ -411,6 +465,7 @@ impl Turn<'_> {
             let farewell = match why {
                 LinkEnd::Leaving => link.say_goodbye(),
                 LinkEnd::Goodbye => link.hear_goodbye(),
+                LinkEnd::Untrusted(_) | LinkEnd::Aged => link.part(Reason::cut(why.to_string())),
                 _ => return link.tear_down(),
             };
             self.links.farewells.retain(|farewell| !farewell.is_finished());

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use umbel_actors::codec::{self, DecodeError, Limits};
-use umbel_protocol::{Endpoint, Held, Hello, Lane, LinkId, NodeName, Refusal, Terms, Welcome};
+use umbel_protocol::{
+    Endpoint, Held, Hello, Lane, LinkId, NodeId, NodeName, Refusal, Terms, Welcome,
+};
 
-use crate::transport::{ByteStream, Connection, Transport, TransportError};
+use crate::transport::{ByteStream, Connection, Proof, Transport, TransportError};
 
 /// What each connection of ours begins with, both ways, so that a stranger is known as such.
 const MAGIC: [u8; 4] = *b"umbl";
@@ -24,11 +26,19 @@ pub(crate) enum Answer {
     Refused(Refusal),
 }
 
+/// A connection whose two ends have welcomed one another.
+pub(crate) struct Admitted {
+    pub(crate) stream: Box<dyn ByteStream>,
+    pub(crate) proof: Option<Proof>,
+}
+
 /// A link that a dial opened.
 pub(crate) struct Dialled {
     pub(crate) welcome: Welcome,
-    pub(crate) control: Box<dyn ByteStream>,
-    pub(crate) data: Box<dyn ByteStream>,
+    /// Where the peer was reached.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) control: Admitted,
+    pub(crate) data: Admitted,
 }
 
 /// Why a dial opened no link.
@@ -80,10 +90,31 @@ pub(crate) async fn dial(
             let by = second.node.name;
             return Err(DialError::Refused { by, refusal: Refusal::UnknownLink });
         }
-        Ok(Dialled { welcome, control, data })
+        Ok(Dialled { welcome, endpoint: endpoint.clone(), control, data })
     };
     let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
     tokio::time::timeout(within, both).await.map_err(timed_out)?
+}
+
+/// Opens another connection for one lane of a link that is up.
+pub(crate) async fn renew(
+    transport: &dyn Transport,
+    terms: &Terms,
+    lane: Lane,
+    link: LinkId,
+    endpoint: &Endpoint,
+    peer: &NodeId,
+    within: Duration,
+) -> Result<Admitted, DialError> {
+    let held = Held { lost: Some(link), over: None };
+    let opened = open(transport, terms, lane, link, endpoint, Some(&peer.name), &held);
+    let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
+    let (welcome, admitted) = tokio::time::timeout(within, opened).await.map_err(timed_out)??;
+    if welcome.node != *peer {
+        // Another life of it knows nothing of the link.
+        return Err(DialError::Refused { by: welcome.node.name, refusal: Refusal::UnknownLink });
+    }
+    Ok(admitted)
 }
 
 async fn open(
@@ -94,8 +125,8 @@ async fn open(
     endpoint: &Endpoint,
     expect: Option<&NodeName>,
     held: &Held,
-) -> Result<(Welcome, Box<dyn ByteStream>), DialError> {
-    let Connection { mut stream, peer, address } = transport.dial(endpoint.as_str()).await?;
+) -> Result<(Welcome, Admitted), DialError> {
+    let Connection { mut stream, peer, address, proof } = transport.dial(endpoint.as_str()).await?;
     let strange = |why: GreetingError| match why {
         // TLS 1.3 tells the dialler only now that its certificate was refused.
         GreetingError::Broken(why) => DialError::Transport(TransportError::from_io(&address, why)),
@@ -108,7 +139,7 @@ async fn open(
         Answer::Refused(refusal) => Err(refused(refusal)),
         Answer::Welcome(welcome) => {
             terms.judge_welcome(&welcome, &peer, expect).map_err(refused)?;
-            Ok((welcome, stream))
+            Ok((welcome, Admitted { stream, proof }))
         }
     }
 }
@@ -133,7 +164,10 @@ pub(crate) async fn say<T: Serialize>(
     stream.flush().await.map_err(GreetingError::Broken)
 }
 
-async fn hear<T: DeserializeOwned>(stream: &mut Box<dyn ByteStream>) -> Result<T, GreetingError> {
+/// Hears a greeting.
+pub(crate) async fn hear<T: DeserializeOwned>(
+    stream: &mut Box<dyn ByteStream>,
+) -> Result<T, GreetingError> {
     let mut head = [0; 8];
     stream.read_exact(&mut head).await.map_err(GreetingError::Broken)?;
     let (magic, length) = head.split_at(4);

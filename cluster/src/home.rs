@@ -1,6 +1,7 @@
 //! What all parts of a node share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -34,6 +35,8 @@ pub(crate) struct NodeHome {
     me: ArcSwap<NodeId>,
     pub(crate) config: NodeConfig,
     pub(crate) refusals: Refusals,
+    /// How many connections were replaced.
+    pub(crate) renewals: AtomicU64,
     /// Where others dial this node; known when it listens.
     listen: RwLock<Option<Endpoint>>,
     /// Every life of every node that an address or a link here still names.
@@ -78,6 +81,7 @@ impl NodeHome {
             me: ArcSwap::from_pointee(me),
             config,
             refusals: Refusals::default(),
+            renewals: AtomicU64::new(0),
             wills: Mutex::default(),
             listen: RwLock::default(),
             peers: Mutex::default(),

@@ -12,5 +12,5 @@ mod outbox;
 pub(crate) use control::{ControlLane, ControlReader, ControlSender};
 pub(crate) use data::DataLane;
 pub(crate) use driver::LaneEnd;
-pub(crate) use frame::FRAME_BYTES_MAX;
+pub(crate) use frame::{FRAME_BYTES_MAX, read_frames};
 pub(crate) use home::{Home, Publication};

@@ -51,6 +51,7 @@
 //! | [`Node::members`], [`Node::watch_members`] | who is a member, and who is down |
 //! | [`Node::topic`] | publish and subscribe, one copy for each interested node |
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
+//! | [`Node::rotate`], [`Node::revoke`] | other certificates, and who is let in no more, while it works |
 //! | [`NodeConfig`] | bounds and paces |
 //! | [`Transport`] | the seam to the network: TCP with TLS, memory, and whatever a simulation brings |
 //!
@@ -68,6 +69,8 @@ mod builder;
 mod certs;
 mod config;
 mod coordinator;
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeting;
 mod home;
 mod lane;
@@ -96,12 +99,12 @@ pub use topics::{
 };
 
 pub use certs::{
-    Authority, CertificateView, CertsError, Credentials, IssueOptions, Overwrite, Validity,
-    state_directory,
+    Authority, CertificateView, CertsError, Credentials, IssueOptions, ListDates, Overwrite,
+    Validity, state_directory,
 };
 #[doc(hidden)]
 pub use transport::conformance;
 pub use transport::{
     AddressError, ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork,
-    MemoryTransport, TcpTransport, Transport, TransportError,
+    MemoryTransport, Proof, TcpTransport, Transport, TransportError,
 };

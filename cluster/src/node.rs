@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -12,8 +14,10 @@ use umbel_actors::{
 use umbel_protocol::{InterestView, NodeId, PeersView, RegistryView};
 
 use crate::builder::NodeBuilder;
+use crate::certs::{CertsError, Credentials};
 use crate::coordinator::Coordinate;
 use crate::home::NodeHome;
+use crate::transport::Transport;
 
 /// One member of a cluster: a [`System`] whose actors can be reached from the other nodes, and that
 /// reaches theirs.
@@ -51,6 +55,7 @@ pub struct Node {
 
 struct Inner {
     home: Arc<NodeHome>,
+    transport: Arc<dyn Transport>,
     coordinator: Address<Coordinate>,
     acceptor: Option<AbortHandle>,
 }
@@ -69,10 +74,11 @@ impl Node {
 
     pub(crate) fn new(
         home: Arc<NodeHome>,
+        transport: Arc<dyn Transport>,
         coordinator: Address<Coordinate>,
         acceptor: Option<AbortHandle>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { home, coordinator, acceptor }) }
+        Self { inner: Arc::new(Inner { home, transport, coordinator, acceptor }) }
     }
 
     pub(crate) fn home(&self) -> &Arc<NodeHome> {
@@ -179,6 +185,61 @@ impl Node {
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.inner.home.refusals.totals()
+    }
+
+    /// What the node proves itself with at present; `None` where its transport needs no proof.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.inner.transport.credentials()
+    }
+
+    /// Uses other credentials from now on: another certificate, other authorities to trust, other
+    /// revocation lists. They must be of the same node of the same cluster.
+    ///
+    /// Whom this node trusts no more loses its link at once, before this returns, and is told why; all
+    /// else goes on. Where the certificate is another one, the connections of all links are replaced
+    /// within some seconds, so that peers see it; nothing is lost or interrupted by that.
+    ///
+    /// ```no_run
+    /// # async fn renew(node: umbel_cluster::Node) -> Result<(), umbel_cluster::CertsError> {
+    /// use umbel_cluster::Credentials;
+    ///
+    /// node.rotate(Credentials::load("a.pem", "a-key.pem", "ca.pem")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CertsError::OtherIdentity`] where the credentials are another node's, [`CertsError::NotUsed`]
+    /// where the node's transport uses none. The node goes on with what it has.
+    pub async fn rotate(&self, credentials: Credentials) -> Result<(), CertsError> {
+        let before = self.credentials();
+        self.inner.transport.rotate(&credentials)?;
+        let is_other =
+            before.is_none_or(|before| before.certificate_pem() != credentials.certificate_pem());
+        // A node that is going down has no links to look after.
+        let _ = self.inner.coordinator.ask(|done| Coordinate::Rotated { is_other, done }).await;
+        Ok(())
+    }
+
+    /// Uses the revocation lists in `file` from now on, in place of those that the node has: as
+    /// [`Node::rotate`] does with [`Credentials::with_revocation_lists`]. Whoever is on one of them
+    /// loses its link at once, and is refused from then on.
+    ///
+    /// # Errors
+    /// [`CertsError`], naming the file, where it holds no revocation list;
+    /// [`CertsError::NotUsed`] where the node's transport uses no certificates. The node goes on with
+    /// what it has.
+    pub async fn revoke(&self, file: impl AsRef<Path>) -> Result<(), CertsError> {
+        let credentials = self.credentials().ok_or(CertsError::NotUsed)?;
+        self.rotate(credentials.with_revocation_lists(file)?).await
+    }
+
+    /// How many connections of its links this node has replaced by new ones since its start: those that
+    /// it had dialled, at their age, or after a [`rotation`](Node::rotate).
+    #[must_use]
+    pub fn renewals(&self) -> u64 {
+        self.inner.home.renewals.load(Ordering::Relaxed)
     }
 
     /// Leaves the cluster: accepts nobody any more, says goodbye to all, and shuts the system down

@@ -50,3 +50,18 @@ impl Refusals {
         self.causes.lock().totals.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_is_counted_whether_it_is_said_or_not() {
+        let refusals = Refusals::default();
+        for _ in 0..1000 {
+            refusals.note("busy", &"no room");
+        }
+        refusals.note("silent", &"nothing said");
+        assert_eq!(refusals.totals(), BTreeMap::from([("busy", 1000), ("silent", 1)]));
+    }
+}

@@ -395,13 +395,14 @@ impl Transport for Severed {
 }
 
 async fn severed(connection: Connection, cut: Cut) -> Result<Connection, TransportError> {
-    let Connection { stream, peer, address } = connection;
+    let Connection { stream, peer, address, proof } = connection;
     let other = number(peer.node.as_str());
     if cut.is_cut(other) {
         // Whoever waits for this has a deadline.
         std::future::pending::<()>().await;
     }
-    Ok(Connection { stream: Box::new(SeveredStream { inner: stream, cut, other }), peer, address })
+    let stream = Box::new(SeveredStream { inner: stream, cut, other });
+    Ok(Connection { stream, peer, address, proof })
 }
 
 struct SeveredListener {

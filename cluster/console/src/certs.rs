@@ -41,6 +41,21 @@ pub(crate) enum CertsCommand {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Make the list of certificates that are let in no more
+    Revoke {
+        /// Where the authority is
+        #[arg(long)]
+        dir: PathBuf,
+        /// The certificates: all that are to be refused, not only new ones, for the list is complete
+        #[arg(required = true)]
+        certificates: Vec<PathBuf>,
+        /// For how many days it is current
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: u64,
+        /// The file to write; one that is there is replaced
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Show what stands in a certificate
     Show {
         /// A file with certificates in PEM
@@ -54,6 +69,9 @@ pub(crate) fn run(command: CertsCommand) -> Result<(), Failure> {
         CertsCommand::NewCa { cluster, dir } => new_authority(cluster, &dir),
         CertsCommand::Issue { dir, node, days, out } => {
             issue(&dir, &node, days, out.as_deref().unwrap_or(&dir))
+        }
+        CertsCommand::Revoke { dir, certificates, days, out } => {
+            revoke(&dir, &certificates, days, &out.unwrap_or_else(|| dir.join("revoked.pem")))
         }
         CertsCommand::Show { file } => show(&file),
     }
@@ -70,25 +88,29 @@ fn new_authority(cluster: ClusterName, directory: &Path) -> Result<(), Failure> 
     Ok(())
 }
 
-fn issue(authority: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), Failure> {
-    let directory = authority.display();
-    let advice = if authority.is_file() {
+fn authority(directory: &Path) -> Result<Authority, Failure> {
+    let shown = directory.display();
+    let advice = if directory.is_file() {
         "give the directory that the authority is in".to_owned()
-    } else if authority.join("ca.pem").exists() {
+    } else if directory.join("ca.pem").exists() {
         "issue certificates where the authority's ca-key.pem is: beside its ca.pem".to_owned()
     } else {
-        format!(
-            "make an authority first, with `umbel certs new-ca --cluster NAME --dir {directory}`"
-        )
+        format!("make an authority first, with `umbel certs new-ca --cluster NAME --dir {shown}`")
     };
-    let authority = Authority::load(authority).map_err(|why| match why {
+    Authority::load(directory).map_err(|why| match why {
         CertsError::Read { ref source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
             Failure::new(why.to_string(), advice)
         }
         why => why.into(),
-    })?;
-    let days = DAY * u32::try_from(days).unwrap_or(u32::MAX);
-    let credentials = authority.issue(node, &IssueOptions::new().valid_for(days))?;
+    })
+}
+
+fn lasting(days: u64) -> IssueOptions {
+    IssueOptions::new().valid_for(DAY * u32::try_from(days).unwrap_or(u32::MAX))
+}
+
+fn issue(directory: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), Failure> {
+    let credentials = authority(directory)?.issue(node, &lasting(days))?;
     credentials.save(to, Overwrite::Refuse)?;
     let (identity, shown) = (credentials.identity(), to.display());
     let until = date(credentials.validity().not_after.as_secs());
@@ -98,6 +120,31 @@ fn issue(authority: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), 
     writeln!(out, "  {node}-key.pem  its key, for it alone")?;
     writeln!(out, "  ca.pem      whom it trusts")?;
     writeln!(out, "next: name the three in its configuration: umbel node --example-config")?;
+    Ok(())
+}
+
+fn revoke(directory: &Path, certificates: &[PathBuf], days: u64, to: &Path) -> Result<(), Failure> {
+    let authority = authority(directory)?;
+    let mut serials = Vec::new();
+    for file in certificates {
+        let first = CertificateView::read(file)?.into_iter().next();
+        serials.extend(first.map(|certificate| certificate.serial));
+    }
+    let list = authority.revocation_list(&serials, &lasting(days))?;
+    // Whole or not at all: a node may read it at any time.
+    let beside = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut draft = tempfile::NamedTempFile::new_in(beside.unwrap_or(Path::new(".")))?;
+    draft.write_all(list.as_bytes())?;
+    draft.persist(to).map_err(|why| why.error)?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{} of cluster {} refused by {}",
+        serials.len(),
+        authority.cluster(),
+        to.display()
+    )?;
+    writeln!(out, "next: give it to every node, as `revoked` in its configuration")?;
     Ok(())
 }
 

@@ -58,6 +58,14 @@ impl Failure {
         }
     }
 
+    /// What there is to say, in one line.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::Ended(status) => format!("it ended with status {status}"),
+            Self::Problem(problem) => problem.to_string(),
+        }
+    }
+
     /// Says on standard error what there is to say; the status to end with.
     pub(crate) fn report(&self) -> u8 {
         match self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InterestMessage, Reason, RegistryMessage};
+use crate::{InterestMessage, Lane, Reason, RegistryMessage};
 
 /// One message on the control lane of a link.
 ///
@@ -49,6 +49,12 @@ pub enum Control {
     /// The sender leaves the cluster; it answers nothing more. Goes to
     /// [`PeersInput::Goodbye`](crate::PeersInput).
     Goodbye,
+    /// The connection of this lane is to be replaced by another one: said by the end that did not dial
+    /// the link, and so cannot do it itself.
+    Renew(Lane),
+    /// The sender ends the link, and says why. Goes to
+    /// [`PeersInput::LinkDown`](crate::PeersInput) as [`LinkEnd::Parted`](crate::LinkEnd).
+    Parting(Reason),
 }
 
 /// How a watched actor ended. That its node is gone no message can say:

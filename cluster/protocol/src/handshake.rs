@@ -139,7 +139,9 @@ pub struct Hello {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The link with the acceptor that the dialler knows to be lost. An acceptor that still holds it
-    /// lets go of it for this one, instead of refusing until it has noticed the loss itself.
+    /// lets go of it for this one, instead of refusing until it has noticed the loss itself. The
+    /// link's own number says that the link is up, and this connection is to take the place of the one
+    /// that its lane runs over.
     pub lost: Option<LinkId>,
     /// The acceptor's life is over, as far as the dialler knows: unless another one answers, there
     /// will be no link.
@@ -153,6 +155,15 @@ pub struct Over {
     pub life: Incarnation,
     /// What stands behind that word.
     pub side: Side,
+}
+
+impl Hello {
+    /// Whether this connection is to take the place of one that a lane of the link runs over. It is for
+    /// whoever drives [`Peers`](crate::Peers) to judge, which would refuse it: for it, nothing changes.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.held.lost == Some(self.link)
+    }
 }
 
 /// The acceptor's consent.

@@ -197,6 +197,10 @@ impl Authority {
         )
     }
 
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     /// The cluster that this authority issues certificates for.
     #[must_use]
     pub fn cluster(&self) -> &ClusterName {
@@ -240,7 +244,7 @@ fn at_seconds(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
-fn now() -> Result<UnixTime, CertsError> {
+pub(super) fn now() -> Result<UnixTime, CertsError> {
     DefaultTimeProvider.current_time().ok_or(CertsError::Dates)
 }
 
@@ -248,11 +252,12 @@ fn new_key() -> Result<KeyPair, CertsError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(making)
 }
 
+pub(super) fn date(time: UnixTime) -> Result<OffsetDateTime, CertsError> {
+    let seconds = i64::try_from(time.as_secs()).map_err(|_| CertsError::Dates)?;
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| CertsError::Dates)
+}
+
 fn params(validity: Validity) -> Result<CertificateParams, CertsError> {
-    let date = |time: UnixTime| {
-        let seconds = i64::try_from(time.as_secs()).map_err(|_| CertsError::Dates)?;
-        OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| CertsError::Dates)
-    };
     let mut params = CertificateParams::default();
     params.not_before = date(validity.not_before)?;
     params.not_after = date(validity.not_after)?;
@@ -273,7 +278,7 @@ fn uri(uri: &str) -> Result<SanType, CertsError> {
     Ok(SanType::URI(Ia5String::try_from(uri).map_err(making)?))
 }
 
-fn making(error: rcgen::Error) -> CertsError {
+pub(super) fn making(error: rcgen::Error) -> CertsError {
     CertsError::Making(error.to_string())
 }
 

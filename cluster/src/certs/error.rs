@@ -100,6 +100,10 @@ pub enum CertsError {
         /// Whose were offered.
         theirs: Identity,
     },
+    /// The node does not prove itself by certificates: its transport is not TCP with TLS. Nothing was
+    /// replaced.
+    #[error("this node's transport uses no certificates, so there are none to replace")]
+    NotUsed,
     /// An authority is another cluster's.
     #[error("the authority in {} is for the cluster {found}, not for {wanted}", directory.display())]
     OtherCluster {
@@ -129,6 +133,12 @@ pub enum CertsError {
     /// No certificate can have such dates.
     #[error("a certificate is valid for at least a second and ends before the year 10000")]
     Dates,
+    /// What should name a certificate to revoke is no serial number. No list was made.
+    #[error("{0:?} is no serial number: give it in hexadecimal, as `umbel certs show` prints it")]
+    Serial(
+        /// What was given.
+        String,
+    ),
     /// A key or a certificate could not be made: a defect of the cryptographic library, or no entropy.
     #[error("could not make a key or a certificate: {0}")]
     Making(

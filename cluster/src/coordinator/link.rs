@@ -8,9 +8,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use umbel_actors::wire::Deliver;
 use umbel_actors::{Address, Exit};
-use umbel_protocol::{Control, Ended, LinkEnd, LinkId, Reason};
+use umbel_protocol::{Control, Ended, Endpoint, Lane, LinkEnd, LinkId, Reason};
 
 use super::Coordinate;
+use super::line::Line;
 use crate::home::NodeHome;
 use crate::lane::{ControlLane, ControlReader, ControlSender, DataLane, LaneEnd};
 use crate::peer::{Peer, PeerLink, WATCHES_MAX};
@@ -27,6 +28,10 @@ pub(super) struct Link {
     pub(super) control: ControlSender,
     data: Arc<DataLane>,
     tasks: Tasks,
+    /// The connections that its lanes run over.
+    pub(super) lines: BTreeMap<Lane, Line>,
+    /// Where it was dialled, if it was this node that did.
+    pub(super) dialled: Option<Endpoint>,
     /// What the peer watches here, by its tokens.
     watched: BTreeMap<u64, OwnedTask>,
 }
@@ -81,12 +86,31 @@ impl Link {
         };
         let wire = data.clone();
         peer.set_link(PeerLink { id, control: control.clone(), data: data.clone(), wire });
-        Self { id, peer, control, data, tasks, watched: BTreeMap::new() }
+        let (lines, watched) = (BTreeMap::new(), BTreeMap::new());
+        Self { id, peer, control, data, tasks, lines, dialled: None, watched }
     }
 
     pub(super) fn tear_down(self) {
         self.control.close();
         self.data.close();
+    }
+
+    /// Ends the link for a reason that the peer is to know. Nothing more is taken from it, and its
+    /// connections stay until it has heard, or for [`FAREWELL`].
+    pub(super) fn part(self, why: Reason) -> OwnedTask {
+        self.control.send(&Control::Parting(why));
+        self.control.close();
+        self.data.close();
+        if let Some(line) = self.lines.get(&Lane::Data) {
+            line.renewal.halt();
+        }
+        let Tasks { data, control_reader, control_writer } = self.tasks;
+        OwnedTask::spawn(async move {
+            let heard = async { tokio::join!(control_reader, control_writer) };
+            let _ = tokio::time::timeout(FAREWELL, heard).await;
+            // The end of this lane tells the peer nothing, so it must not come first.
+            drop(data);
+        })
     }
 
     /// Ends the link so that all arrives that either end has sent: this one before it says goodbye,

@@ -213,6 +213,16 @@ impl DataLane {
         self.own_asks.len() + self.peers_asks.len()
     }
 
+    /// As if the peer had granted so many bytes in total.
+    pub(crate) fn grant(&self, bytes: u64) {
+        self.outbox.grant(bytes);
+    }
+
+    /// The questions of this node that wait.
+    pub(crate) fn asks_of_its_own(&self) -> usize {
+        self.own_asks.len()
+    }
+
     pub(super) fn exempt(&self, write: impl FnOnce(&mut Vec<u8>)) {
         // A closed lane has failed all questions on the other side too.
         let _ = self.outbox.send_exempt(write);

@@ -132,6 +132,20 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Reads frame after frame, and says what became of the last: the doors of `fuzzing` lead here.
+pub(crate) fn read_frames(mut bytes: &[u8], bytes_max: usize) -> Result<usize, FrameError> {
+    let mut read = 0;
+    while let Some(length) = first_length(bytes, bytes_max)? {
+        let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else { break };
+        if let Frame::Message { asks, .. } | Frame::Answer { asks, .. } = Frame::read(body)? {
+            assert!(asks.count() <= ASKS_PER_MESSAGE_MAX, "one byte counts them");
+        }
+        bytes = &bytes[LENGTH_BYTES + length..];
+        read += 1;
+    }
+    Ok(read)
+}
+
 /// Appends a whole frame: what `body` writes behind the kind, under its length.
 fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = into.len();

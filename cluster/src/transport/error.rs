@@ -169,6 +169,9 @@ pub enum CertificateFault {
     Missing,
     /// It is on a revocation list.
     Revoked,
+    /// No revocation list in force speaks for its authority: there is none, or its date has passed and
+    /// is enforced. The end that was refused hears that the authority is foreign.
+    Unchecked,
     /// It may not be used by a server, or not by a client: a node is both.
     WrongPurpose,
     /// A signature, by it or on it, is wrong or of an unknown kind.
@@ -179,7 +182,7 @@ pub enum CertificateFault {
 
 impl CertificateFault {
     /// The fault in a certificate that we checked ourselves, and the particulars.
-    fn found(error: &CertificateError) -> (Self, String) {
+    pub(crate) fn found(error: &CertificateError) -> (Self, String) {
         use CertificateError as Theirs;
         let fault = match error {
             Theirs::Expired | Theirs::ExpiredContext { .. } => Self::Expired,
@@ -199,7 +202,7 @@ impl CertificateFault {
             Theirs::UnknownRevocationStatus
             | Theirs::ExpiredRevocationList
             | Theirs::ExpiredRevocationListContext { .. } => {
-                return (Self::ForeignAuthority, error.to_string());
+                return (Self::Unchecked, error.to_string());
             }
             _ => return (Self::Malformed, error.to_string()),
         };
@@ -241,6 +244,9 @@ impl fmt::Display for CertificateFault {
             Self::NoIdentity => "it does not name exactly one node as umbel://<cluster>/<node>",
             Self::Missing => "there is none",
             Self::Revoked => "it has been revoked",
+            Self::Unchecked => {
+                "no revocation list in force speaks for its authority; get the authority's newest one"
+            }
             Self::WrongPurpose => {
                 "it must allow both server and client authentication, for a node is both"
             }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::error::Kind;
@@ -9,7 +10,7 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use umbel_actors::{Clock, WallClock};
-use umbel_cluster::{Credentials, Node, NodeBuilder, NodeConfig};
+use umbel_cluster::{Credentials, ListDates, Node, NodeBuilder, NodeConfig};
 
 use crate::certs;
 use crate::failure::Failure;
@@ -21,6 +22,9 @@ const PREFIX: &str = "UMBEL_";
 /// Variables with the prefix that are not for the configuration.
 const OTHER_VARIABLES: [&str; 1] = ["state_dir"];
 
+/// How often the certificates' files are looked at again, unless it is said.
+const REREAD: Duration = Duration::from_secs(60);
+
 const SEE: &str = "see `umbel node --example-config`";
 
 /// A node's configuration, as the file and the environment tell it.
@@ -29,7 +33,7 @@ const SEE: &str = "see `umbel node --example-config`";
 pub(crate) struct Config {
     dev: Option<bool>,
     name: Option<String>,
-    certs: Option<Certs>,
+    pub(crate) certs: Option<Certs>,
     listen: Option<String>,
     advertise: Option<String>,
     #[serde(default)]
@@ -41,11 +45,13 @@ pub(crate) struct Config {
 
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-struct Certs {
+pub(crate) struct Certs {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     authorities: Option<PathBuf>,
     revoked: Option<PathBuf>,
+    enforce_dates: Option<bool>,
+    reread: Option<Span>,
 }
 
 /// Those of the node's bounds that can be set.
@@ -56,6 +62,7 @@ pub(crate) struct Bounds {
     ping_interval: Option<Span>,
     handshake_deadline: Option<Span>,
     handshakes_max: Option<usize>,
+    link_age_max: Option<Span>,
     frame_bytes_max: Option<usize>,
     peers_max: Option<usize>,
     pub(crate) leave_deadline: Option<Span>,
@@ -135,7 +142,14 @@ impl Config {
 }
 
 impl Certs {
-    fn load(&self, beside: &Path) -> Result<Credentials, Failure> {
+    /// How often the files are looked at again; `None` where that is only done at a signal.
+    pub(crate) fn reread(&self) -> Option<Duration> {
+        let span = self.reread.map_or(REREAD, |span| span.0);
+        (!span.is_zero()).then_some(span)
+    }
+
+    /// Reads the files. Paths are relative to `beside`.
+    pub(crate) fn load(&self, beside: &Path) -> Result<Credentials, Failure> {
         let path = |path: &Option<PathBuf>, key: &str| match path {
             Some(path) => Ok(beside.join(path)),
             None => Err(Failure::new(format!("`certs.{key}` is not set"), SEE)),
@@ -143,6 +157,9 @@ impl Certs {
         let certificate = path(&self.certificate, "certificate")?;
         let (key, authorities) = (path(&self.key, "key")?, path(&self.authorities, "authorities")?);
         let mut credentials = Credentials::load(&certificate, key, authorities)?;
+        if self.enforce_dates.unwrap_or_default() {
+            credentials = credentials.with_list_dates(ListDates::Enforced);
+        }
         if let Some(revoked) = &self.revoked {
             credentials = credentials.with_revocation_lists(beside.join(revoked))?;
         }
@@ -165,7 +182,7 @@ impl Certs {
 impl Bounds {
     fn node_config(&self) -> NodeConfig {
         let mut config = NodeConfig::default();
-        let set = |bound: &mut std::time::Duration, span: Option<Span>| {
+        let set = |bound: &mut Duration, span: Option<Span>| {
             if let Some(Span(span)) = span {
                 *bound = span;
             }
@@ -173,6 +190,7 @@ impl Bounds {
         set(&mut config.peers.silence_max, self.silence_max);
         set(&mut config.peers.ping_interval, self.ping_interval);
         set(&mut config.handshake_deadline, self.handshake_deadline);
+        set(&mut config.link_age_max, self.link_age_max);
         config.handshakes_max = self.handshakes_max.unwrap_or(config.handshakes_max);
         config.frame_bytes_max = self.frame_bytes_max.unwrap_or(config.frame_bytes_max);
         config.peers.peers_max = self.peers_max.unwrap_or(config.peers.peers_max);
@@ -227,6 +245,7 @@ mod tests {
         assert_eq!(shown.frame_bytes_max, default.frame_bytes_max);
         assert_eq!(shown.handshake_deadline, default.handshake_deadline);
         assert_eq!(shown.handshakes_max, default.handshakes_max);
+        assert_eq!(shown.link_age_max, default.link_age_max);
         assert_eq!(example.log.as_deref(), Config::default().log().ok());
     }
 }

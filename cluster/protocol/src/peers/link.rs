@@ -160,9 +160,12 @@ impl Peers {
             match why {
                 LinkEnd::Goodbye => swim.end(now, peer, true),
                 LinkEnd::Fenced { .. } => swim.end(now, peer, false),
-                LinkEnd::Broken(_) | LinkEnd::Violation(_) | LinkEnd::Silent => {
-                    swim.suspect(now, peer)
-                }
+                LinkEnd::Broken(_)
+                | LinkEnd::Violation(_)
+                | LinkEnd::Silent
+                | LinkEnd::Untrusted(_)
+                | LinkEnd::Aged
+                | LinkEnd::Parted(_) => swim.suspect(now, peer),
                 LinkEnd::Replaced { .. }
                 | LinkEnd::Leaving
                 | LinkEnd::Unwanted

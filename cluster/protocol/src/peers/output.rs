@@ -116,6 +116,16 @@ pub enum LinkEnd {
     /// Nothing was heard for too long, or its handshake was not finished in time.
     #[error("nothing was heard from the peer for too long")]
     Silent,
+    /// The peer's certificate is not good any more: it has expired or was revoked, or its authority is
+    /// not trusted any more.
+    #[error("the peer's certificate is not good any more: {0}")]
+    Untrusted(Reason),
+    /// A connection of the link is as old as it may become, and could not be replaced.
+    #[error("a connection became too old, and could not be replaced")]
+    Aged,
+    /// The peer ended the link, and said why.
+    #[error("the peer ended the link: {0}")]
+    Parted(Reason),
     /// A later life of the peer is known.
     #[error("incarnation {by} of the peer has taken its place")]
     Fenced {
