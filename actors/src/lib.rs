@@ -53,6 +53,7 @@
 extern crate self as umbel_actors;
 
 mod address;
+mod arrivals;
 mod clock;
 pub mod codec;
 mod dead_letter;

@@ -10,15 +10,17 @@ use parking_lot::Mutex;
 use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Notify, oneshot};
 
+use crate::arrivals::{Arrivals, Barrier, NotTaken};
 use crate::codec::Limits;
-use crate::dead_letter::Unread;
+use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
 use crate::docket::{Asker, Docket};
 use crate::gate::{Barred, Gate};
 use crate::hooks;
 use crate::kept::{Contents, Kept};
 use crate::message::Message;
-use crate::parcel::{Charge, Entry, entering, keeping};
+use crate::parcel::{Askers, Charge, Entry, Extra, Passage, entering, keeping};
 use crate::pulse::Pulse;
+use crate::reply;
 use crate::system::WeakSystem;
 use crate::watch::{Exit, Watch};
 use crate::wire::{Deliver, Unanswered};
@@ -32,6 +34,8 @@ pub(crate) struct Slot<M: Message> {
     current: ArcSwapOption<Incarnation<M>>,
     /// What is unread, where the next incarnation is to read it.
     kept: Option<Arc<Kept<M>>>,
+    /// What came over links between two incarnations.
+    arrivals: Arrivals<M>,
     gone: AtomicBool,
     /// What is to be done when it is gone.
     wills: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
@@ -69,7 +73,7 @@ pub(crate) struct Teller;
 
 impl Sender for Teller {
     fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
-        to.send(Entry::Placed, None, None, message)
+        to.send(Entry::Placed.into(), None, message)
     }
 }
 
@@ -77,7 +81,7 @@ impl Sender for Teller {
 impl<A: Asker + 'static> Sender for Arc<A> {
     fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
         let asker = || to.kept.is_some().then(|| self.clone() as Arc<dyn Asker>);
-        to.docket.enter(self, || to.send(Entry::Asked, None, asker(), message))
+        to.docket.enter(self, || to.send(Entry::Asked.into(), asker(), message))
     }
 }
 
@@ -97,11 +101,12 @@ impl<M: Message> Incarnation<M> {
     pub(crate) fn new(actor: ActorRef<M>, capacity: usize, slot: &Slot<M>) -> Arc<Self> {
         let gate = Gate::new(capacity);
         let kept = slot.kept.as_ref().map(|kept| {
-            let send = |Contents { message, entry, charge }| {
+            let send = |Contents { message, entry, charge, extra }| {
                 gate.readmit(entry);
-                keeping(|| entering(entry, charge, || cast(&actor, message))).map_err(|message| {
+                let passage = Passage { entry, charge, extra };
+                keeping(|| entering(passage, || cast(&actor, message))).map_err(|message| {
                     gate.leave_by(entry);
-                    Contents { message, entry, charge: None }
+                    Contents { message, entry, charge: None, extra: None }
                 })
             };
             (kept.clone(), kept.begin(send))
@@ -121,22 +126,24 @@ impl<M: Message> Incarnation<M> {
         sender.send(self, message).inspect_err(|_| self.gate.leave())
     }
 
-    /// Puts a message that came in beside the places into the mailbox.
-    fn push_beside(&self, message: M, charge: Option<Charge>) -> Result<(), M> {
-        self.send(Entry::Beside, charge, None, message).inspect_err(|_| self.gate.leave_beside())
+    /// Puts a message that came over a link into the mailbox, beside the places. It comes back where
+    /// this life takes nothing more.
+    fn push_beside(&self, contents: Contents<M>) -> Result<(), Contents<M>> {
+        if !self.gate.enter_beside() {
+            return Err(contents);
+        }
+        let Contents { message, entry, charge, extra } = contents;
+        self.send(Passage { entry, charge, extra }, None, message).map_err(|message| {
+            self.gate.leave_beside();
+            Contents { message, entry, charge: None, extra: None }
+        })
     }
 
-    fn send(
-        &self,
-        entry: Entry,
-        charge: Option<Charge>,
-        asker: Option<Arc<dyn Asker>>,
-        message: M,
-    ) -> Result<(), M> {
+    fn send(&self, passage: Passage, asker: Option<Arc<dyn Asker>>, message: M) -> Result<(), M> {
         match &self.kept {
-            None => entering(entry, charge, || cast(&self.actor, message)),
+            None => entering(passage, || cast(&self.actor, message)),
             Some((kept, number)) => kept.send(*number, asker, message, |message| {
-                keeping(|| entering(entry, charge, || cast(&self.actor, message)))
+                keeping(|| entering(passage, || cast(&self.actor, message)))
             }),
         }
     }
@@ -210,6 +217,7 @@ impl<M: Message> Slot<M> {
             system,
             current: ArcSwapOption::empty(),
             kept: keep_unread.then(Kept::new),
+            arrivals: Arrivals::new(),
             gone: AtomicBool::new(false),
             wills: Mutex::default(),
             changed: Notify::new(),
@@ -224,7 +232,11 @@ impl<M: Message> Slot<M> {
     }
 
     pub(crate) fn fill(&self, incarnation: Arc<Incarnation<M>>) {
-        self.current.store(Some(incarnation));
+        let first = incarnation.clone();
+        self.arrivals.pass_on(
+            |contents| first.push_beside(contents),
+            || self.current.store(Some(incarnation)),
+        );
         self.changed.notify_waiters();
     }
 
@@ -247,6 +259,15 @@ impl<M: Message> Slot<M> {
         for will in wills {
             will();
         }
+        let arrived = self.arrivals.close();
+        let count = arrived.len() as u64;
+        reply::dropped_as(&Unanswered::NoSuchActor, arrived);
+        if count > 0
+            && let Some(system) = self.system.upgrade()
+        {
+            let why = DeadLetterReason::Undeliverable(Unanswered::NoSuchActor);
+            system.dead_letter(DeadLetter::new(self.label.clone(), M::NAME, count, why));
+        }
         if let Some(kept) = &self.kept {
             let (unread, ended) = kept.close();
             self.unread(unread, &ended);
@@ -255,6 +276,14 @@ impl<M: Message> Slot<M> {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire) && self.current.load().is_none()
+    }
+
+    /// One who asked, and has no answer yet, waits no more.
+    #[cold]
+    pub(crate) fn gave_up(&self) {
+        if let Some(incarnation) = self.current.load().as_ref() {
+            incarnation.docket.gave_up();
+        }
     }
 
     /// The present incarnation. While the actor starts, only itself is let in.
@@ -394,19 +423,35 @@ impl<M: Message> Deliver for Slot<M> {
                 M::NAME
             )));
         }
-        let absent = || {
-            let gone = self.gone.load(Ordering::Acquire);
-            if gone { Unanswered::NoSuchActor } else { Unanswered::Restarting }
-        };
-        let current = self.current.load();
-        let Some(incarnation) = current.as_ref() else { return Err(absent()) };
-        let message = (codec.decode)(bytes, limits)
-            .map_err(|why| Unanswered::Undecodable(why.to_string()))?;
-        // The link's credit bounds what lies here: waiting for room would stop the whole lane.
-        if !incarnation.gate.enter_beside() {
-            return Err(absent());
+        if self.is_gone() {
+            return Err(Unanswered::NoSuchActor);
         }
-        incarnation.push_beside(message, charge).map_err(|_| absent())
+        let (decoded, asked) = reply::finding(|| (codec.decode)(bytes, limits));
+        let message = decoded.map_err(|why| Unanswered::Undecodable(why.to_string()))?;
+        let extra = (!asked.is_empty()).then(|| Extra::new(Askers::There(asked)));
+        let mut contents = Contents { message, entry: Entry::Beside, charge, extra };
+        // The link's credit bounds what lies here: waiting for room would stop the whole lane.
+        if let Some(incarnation) = self.current.load().as_ref() {
+            match incarnation.push_beside(contents) {
+                Ok(()) => return Ok(()),
+                Err(back) => contents = back,
+            }
+        }
+        let taken = self.arrivals.take(contents, bytes.len(), |contents| {
+            let contents = match self.current.load().as_ref() {
+                Some(incarnation) => match incarnation.push_beside(contents) {
+                    Ok(()) => return Ok(()),
+                    Err(back) => back,
+                },
+                None => contents,
+            };
+            let gone = self.gone.load(Ordering::Acquire);
+            Err((contents, if gone { Barrier::Gone } else { Barrier::Absent }))
+        });
+        taken.map_err(|not_taken| match not_taken {
+            NotTaken::Full(_) => Unanswered::Restarting,
+            NotTaken::Gone(_) => Unanswered::NoSuchActor,
+        })
     }
 
     fn watch(&self) -> Watch {

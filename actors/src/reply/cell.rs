@@ -78,11 +78,12 @@ impl<T> ReplyCell<T> {
         Poll::Pending
     }
 
-    /// The asker waits no more.
-    pub(crate) fn abandon(&self) {
+    /// The asker waits no more. Says whether it had no answer yet.
+    pub(crate) fn abandon(&self) -> bool {
         self.abandoned.store(true, Ordering::Release);
         let mut state = self.state.lock();
-        let cancel = if self.is_settled() { None } else { state.cancel.take() };
+        let was_open = !self.is_settled();
+        let cancel = if was_open { state.cancel.take() } else { None };
         self.settled.store(true, Ordering::Release);
         // The value is the user's, and the waker's task may be: drop them outside the lock.
         let leftovers = (state.outcome.take(), state.waker.take());
@@ -91,6 +92,7 @@ impl<T> ReplyCell<T> {
         if let Some(cancel) = cancel {
             cancel();
         }
+        was_open
     }
 
     /// Sets the outcome; a second one is dropped.
@@ -154,7 +156,7 @@ impl<T: DeserializeOwned + Send + 'static> Pending for ReplyCell<T> {
     }
 
     fn fail(&self, why: Unanswered) {
-        self.resolve(Err(why.into()));
+        self.resolve(Err(AskError::unanswered(why, self.within)));
     }
 
     fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
@@ -167,5 +169,9 @@ impl<T: DeserializeOwned + Send + 'static> Pending for ReplyCell<T> {
         if self.is_abandoned() {
             cancel();
         }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        Some(self.until)
     }
 }

@@ -538,7 +538,7 @@ async fn a_closed_lane_still_takes_what_the_peer_has_sent() {
     let question = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&question) else { panic!("no question") };
     let mut answer = Vec::new();
-    frame::answer(&mut answer, asks.clone().next().unwrap(), &[], b"late");
+    frame::answer(&mut answer, asks.clone().next().unwrap().correlation, &[], b"late");
     bench.lane.close();
     assert!(bench.has_ended().await);
     bench.send(&answer).await;
@@ -585,7 +585,7 @@ async fn an_answer_finds_its_question_once() {
     let asked = bench.ask().unwrap();
     let body = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
-    let id = asks.last().unwrap();
+    let id = asks.last().unwrap().correlation;
     let mut bytes = Vec::new();
     frame::answer(&mut bytes, id, &[], b"first");
     frame::answer(&mut bytes, id, &[], b"second");
@@ -601,7 +601,7 @@ async fn a_question_that_was_given_up_frees_its_slot_here_and_tells_the_peer() {
     let asked = bench.ask().unwrap();
     let body = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
-    let id = asks.last().unwrap();
+    let id = asks.last().unwrap().correlation;
     asked.give_up();
     assert_eq!(bench.lane.asks_in_flight(), 0);
     let body = bench.reply().await.unwrap();

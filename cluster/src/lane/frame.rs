@@ -16,7 +16,13 @@
 //! Flags: 1, correlation ids follow (their number in one byte, then each as `var`); 2, header fields
 //! follow (`var` length of all; each a tag byte, `var` length, bytes). A field whose tag has its
 //! highest bit set must be understood; others are skipped. Unknown flags are refused, so an old node
-//! refuses what it would misread.
+//! refuses what it would misread. Of a field that comes twice the first counts.
+//!
+//! | field | bytes |
+//! |---|---|
+//! | 1 deadlines | for each correlation id, in order, a `var`: 0 where nothing is known, else the microseconds that its asker still waited when the frame was written, and one more |
+
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -40,6 +46,8 @@ const UNDELIVERED: u8 = 7;
 const ASKS: u8 = 1;
 const FIELDS: u8 = 2;
 
+const DEADLINES: u8 = 1;
+
 /// A frame as it lies in the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
@@ -52,17 +60,100 @@ pub(crate) enum Frame<'a> {
     Undelivered { actor: u64, why: &'a [u8] },
 }
 
-/// The correlation ids of a message: checked, and decoded as they are iterated.
+/// The questions of a message: checked, and decoded as they are iterated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asks<'a>(&'a [u8]);
+pub(crate) struct Asks<'a> {
+    correlations: &'a [u8],
+    /// Of as many questions, or of none.
+    deadlines: &'a [u8],
+}
 
-impl Iterator for Asks<'_> {
-    type Item = u64;
+/// One question of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) correlation: u64,
+    /// How long its asker still waited when the frame was written, where that is known.
+    pub(crate) remaining: Option<Duration>,
+}
 
-    fn next(&mut self) -> Option<u64> {
-        if self.0.is_empty() { None } else { var(&mut self.0).ok() }
+impl Asks<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.correlations.is_empty()
+    }
+
+    /// Whether it asks, and all who do had waited too long when the frame was written.
+    pub(crate) fn are_late(self) -> bool {
+        let mut asks = self;
+        !self.is_empty() && asks.all(|ask| ask.remaining == Some(Duration::ZERO))
     }
 }
+
+impl Iterator for Asks<'_> {
+    type Item = Ask;
+
+    fn next(&mut self) -> Option<Ask> {
+        if self.is_empty() {
+            return None;
+        }
+        let correlation = var(&mut self.correlations).ok()?;
+        let remaining = var(&mut self.deadlines).ok().and_then(|field| field.checked_sub(1));
+        Some(Ask { correlation, remaining: remaining.map(Duration::from_micros) })
+    }
+}
+
+/// The header of a message or an answer that is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Header<'a> {
+    /// The correlation ids of its questions.
+    pub(crate) asks: &'a [u64],
+    /// Its fields, as they are written one after the other.
+    pub(crate) fields: &'a [u8],
+}
+
+impl<'a> From<&'a [u64]> for Header<'a> {
+    fn from(asks: &'a [u64]) -> Self {
+        Self { asks, fields: &[] }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u64; N]> for Header<'a> {
+    fn from(asks: &'a [u64; N]) -> Self {
+        asks.as_slice().into()
+    }
+}
+
+impl Header<'_> {
+    /// The most bytes that a frame with this header has beside its payload.
+    pub(crate) fn bytes_max(&self) -> usize {
+        FRAME_COSTS_BYTES + VAR_BYTES * (self.asks.len() + 1) + self.fields.len()
+    }
+
+    fn flags(&self) -> u8 {
+        let asks = if self.asks.is_empty() { 0 } else { ASKS };
+        asks | if self.fields.is_empty() { 0 } else { FIELDS }
+    }
+
+    fn put(&self, into: &mut Vec<u8>) {
+        debug_assert!(self.asks.len() <= ASKS_PER_MESSAGE_MAX);
+        if !self.asks.is_empty() {
+            into.push(self.asks.len() as u8);
+            for ask in self.asks {
+                put_var(into, *ask);
+            }
+        }
+        if !self.fields.is_empty() {
+            put_var(into, self.fields.len() as u64);
+            into.extend_from_slice(self.fields);
+        }
+    }
+}
+
+/// What a frame without questions, fields and payload takes at most: kind, flags, actor or
+/// correlation id, fingerprint, the number of questions.
+const FRAME_COSTS_BYTES: usize = 1 + 1 + VAR_BYTES + 4 + 1;
+
+/// The most bytes of a number.
+const VAR_BYTES: usize = 10;
 
 /// Why bytes are not a frame. The connection cannot go on: the two ends disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -77,6 +168,8 @@ pub(crate) enum FrameError {
     UnknownFlags(u8),
     #[error("a frame with the header field {0:#04x}, which must be understood and is not")]
     UnknownField(u8),
+    #[error("a frame whose header field {0:#04x} holds nonsense")]
+    Field(u8),
     #[error("a number that does not end")]
     Number,
     #[error("a topic whose name is not text")]
@@ -103,15 +196,15 @@ impl<'a> Frame<'a> {
                 let flags = flags(rest)?;
                 let actor = var(rest)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                let asks = asks(flags, rest)?;
-                fields(flags, rest)?;
+                let mut asks = asks(flags, rest)?;
+                fields(flags, rest, &mut asks)?;
                 Self::Message { actor, schema, asks, payload: rest }
             }
             ANSWER => {
                 let flags = flags(rest)?;
                 let correlation = var(rest)?;
-                let asks = asks(flags, rest)?;
-                fields(flags, rest)?;
+                let mut asks = asks(flags, rest)?;
+                fields(flags, rest, &mut asks)?;
                 Self::Answer { correlation, asks, payload: rest }
             }
             REFUSAL => Self::Refusal { correlation: var(rest)?, why: rest },
@@ -123,7 +216,7 @@ impl<'a> Frame<'a> {
                 let name = take(rest, length)?;
                 let topic = std::str::from_utf8(name).map_err(|_| FrameError::Topic)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                fields(flags, rest)?;
+                fields(flags, rest, &mut Asks::default())?;
                 Self::Publication { topic, schema, payload: rest }
             }
             UNDELIVERED => Self::Undelivered { actor: var(rest)?, why: rest },
@@ -145,29 +238,53 @@ fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize
     length
 }
 
-pub(crate) fn message(
+pub(crate) fn message<'a>(
     into: &mut Vec<u8>,
     actor: u64,
     schema: u32,
-    asks: &[u64],
+    header: impl Into<Header<'a>>,
     payload: &[u8],
 ) -> usize {
+    let header = header.into();
     frame(into, MESSAGE, |into| {
-        into.push(if asks.is_empty() { 0 } else { ASKS });
+        into.push(header.flags());
         put_var(into, actor);
         into.extend_from_slice(&schema.to_le_bytes());
-        put_asks(into, asks);
+        header.put(into);
         into.extend_from_slice(payload);
     })
 }
 
-pub(crate) fn answer(into: &mut Vec<u8>, correlation: u64, asks: &[u64], payload: &[u8]) -> usize {
+pub(crate) fn answer<'a>(
+    into: &mut Vec<u8>,
+    correlation: u64,
+    header: impl Into<Header<'a>>,
+    payload: &[u8],
+) -> usize {
+    let header = header.into();
     frame(into, ANSWER, |into| {
-        into.push(if asks.is_empty() { 0 } else { ASKS });
+        into.push(header.flags());
         put_var(into, correlation);
-        put_asks(into, asks);
+        header.put(into);
         into.extend_from_slice(payload);
     })
+}
+
+/// Appends the field that says how long each asker still waits; nothing where it is known of none.
+pub(crate) fn put_deadlines(
+    into: &mut Vec<u8>,
+    remaining: impl Iterator<Item = Option<Duration>> + Clone,
+) {
+    if remaining.clone().all(|remaining| remaining.is_none()) {
+        return;
+    }
+    let field = |remaining: Option<Duration>| {
+        remaining.map_or(0, |left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX - 1) + 1)
+    };
+    let bytes = remaining.clone().map(|remaining| var_bytes(field(remaining))).sum::<usize>();
+    into.push(DEADLINES);
+    put_var(into, bytes as u64);
+    remaining.for_each(|remaining| put_var(into, field(remaining)));
 }
 
 pub(crate) fn refusal(into: &mut Vec<u8>, correlation: u64, why: &[u8]) -> usize {
@@ -235,20 +352,11 @@ fn asks<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Asks<'a>, FrameError> {
     for _ in 0..count {
         var(rest)?;
     }
-    Ok(Asks(&start[..start.len() - rest.len()]))
+    Ok(Asks { correlations: &start[..start.len() - rest.len()], deadlines: &[] })
 }
 
-fn put_asks(into: &mut Vec<u8>, asks: &[u64]) {
-    debug_assert!(asks.len() <= ASKS_PER_MESSAGE_MAX);
-    if !asks.is_empty() {
-        into.push(asks.len() as u8);
-        for ask in asks {
-            put_var(into, *ask);
-        }
-    }
-}
-
-fn fields(flags: u8, rest: &mut &[u8]) -> Result<(), FrameError> {
+/// Reads the fields behind the correlation ids; what is known of the questions goes to `asks`.
+fn fields<'a>(flags: u8, rest: &mut &'a [u8], asks: &mut Asks<'a>) -> Result<(), FrameError> {
     if flags & FIELDS == 0 {
         return Ok(());
     }
@@ -257,9 +365,20 @@ fn fields(flags: u8, rest: &mut &[u8]) -> Result<(), FrameError> {
     while !fields.is_empty() {
         let tag = byte(&mut fields)?;
         let length = var(&mut fields)?;
-        take(&mut fields, length)?;
-        if tag & 0x80 != 0 {
-            return Err(FrameError::UnknownField(tag));
+        let bytes = take(&mut fields, length)?;
+        match tag {
+            DEADLINES if asks.deadlines.is_empty() => {
+                let mut numbers = bytes;
+                for _ in *asks {
+                    var(&mut numbers).map_err(|_| FrameError::Field(tag))?;
+                }
+                if !numbers.is_empty() {
+                    return Err(FrameError::Field(tag));
+                }
+                asks.deadlines = bytes;
+            }
+            0x80.. => return Err(FrameError::UnknownField(tag)),
+            _ => {}
         }
     }
     Ok(())
@@ -279,6 +398,11 @@ fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
         }
     }
     Err(FrameError::Number)
+}
+
+/// How many bytes `put_var` puts.
+fn var_bytes(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 fn put_var(into: &mut Vec<u8>, mut number: u64) {
@@ -306,14 +430,24 @@ mod tests {
         fn a_message_reads_as_it_was_written(
             actor: u64,
             schema: u32,
-            asks in prop::collection::vec(any::<u64>(), 0..5),
+            asks in prop::collection::vec((any::<u64>(), any::<Option<u32>>()), 0..5),
             payload: Vec<u8>,
         ) {
-            let mut bytes = Vec::new();
-            message(&mut bytes, actor, schema, &asks, &payload);
-            let Frame::Message { actor: a, schema: s, asks: k, payload: p } =
+            let (ids, remaining): (Vec<_>, Vec<_>) = asks.iter().copied().unzip();
+            let remaining = remaining.iter().map(|left| left.map(|left| {
+                Duration::from_micros(u64::from(left))
+            }));
+            let (mut bytes, mut fields) = (Vec::new(), Vec::new());
+            put_deadlines(&mut fields, remaining.clone());
+            let header = Header { asks: &ids, fields: &fields };
+            let length = message(&mut bytes, actor, schema, header, &payload);
+            prop_assert!(length <= LENGTH_BYTES + header.bytes_max() + payload.len());
+            let Frame::Message { actor: a, schema: s, asks: read, payload: p } =
                 Frame::read(body(&bytes)).unwrap() else { panic!() };
-            prop_assert_eq!((a, s, k.collect::<Vec<_>>(), p), (actor, schema, asks, &payload[..]));
+            let written: Vec<_> = ids.into_iter().zip(remaining)
+                .map(|(correlation, remaining)| Ask { correlation, remaining })
+                .collect();
+            prop_assert_eq!((a, s, read.collect::<Vec<_>>(), p), (actor, schema, written, &payload[..]));
         }
 
         #[test]
@@ -333,7 +467,7 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(asks.collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(asks.map(|ask| ask.correlation).collect::<Vec<_>>(), [1, 2]);
         bytes.clear();
         refusal(&mut bytes, 1, b"no");
         assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Refusal { correlation: 1, why: b"no" }));
@@ -363,7 +497,37 @@ mod tests {
     fn a_field_that_must_be_understood_is_refused_and_another_is_skipped() {
         let with = |tag: u8| [MESSAGE, FIELDS, 1, 0, 0, 0, 0, 3, tag, 1, 9, b'p'];
         assert_eq!(Frame::read(&with(0x81)), Err(FrameError::UnknownField(0x81)));
-        assert!(matches!(Frame::read(&with(1)), Ok(Frame::Message { payload: b"p", .. })));
+        assert!(matches!(Frame::read(&with(0x7f)), Ok(Frame::Message { payload: b"p", .. })));
+    }
+
+    #[test]
+    fn the_bytes_of_a_deadline_are_what_they_were_when_the_protocol_was_frozen() {
+        let (mut bytes, mut fields) = (Vec::new(), Vec::new());
+        put_deadlines(&mut fields, [Some(Duration::from_micros(299)), None].into_iter());
+        message(&mut bytes, 1, 0, Header { asks: &[5, 6], fields: &fields }, b"x");
+        let frame = [1, 3, 1, 0, 0, 0, 0, 2, 5, 6, 5, 1, 3, 0xac, 2, 0, b'x'];
+        assert_eq!(bytes[LENGTH_BYTES..], frame);
+    }
+
+    #[test]
+    fn deadlines_for_other_than_each_question_are_refused() {
+        for deadlines in [&[][..], &[1], &[1, 1, 1], &[1, 0x80]] {
+            let mut frame = vec![MESSAGE, ASKS | FIELDS, 1, 0, 0, 0, 0, 2, 5, 6];
+            frame.push(2 + deadlines.len() as u8);
+            frame.extend([DEADLINES, deadlines.len() as u8]);
+            frame.extend(deadlines);
+            assert_eq!(Frame::read(&frame), Err(FrameError::Field(DEADLINES)), "{deadlines:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_message_all_of_whose_askers_have_waited_too_long_is_late() {
+        let late = |deadlines: &[u8]| {
+            let numbers = vec![5; deadlines.len()];
+            Asks { correlations: &numbers, deadlines }.are_late()
+        };
+        assert!(late(&[1]) && late(&[1, 1]));
+        assert!(!late(&[]) && !late(&[0]) && !late(&[2]) && !late(&[1, 2]) && !late(&[0, 1]));
     }
 
     #[test]
