@@ -81,6 +81,7 @@ mod transport;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::NodeConfig;
+pub use lane::OpenAsks;
 pub use node::Node;
 pub use registry::{
     Change, Discovery, Instance, Offer, RESOLVE_DEADLINE, RegisterError, ResolveError,

@@ -14,6 +14,7 @@ use umbel_protocol::{InterestView, NodeId, PeersView, RegistryView};
 use crate::builder::NodeBuilder;
 use crate::coordinator::Coordinate;
 use crate::home::NodeHome;
+use crate::lane::OpenAsks;
 
 /// One member of a cluster: a [`System`] whose actors can be reached from the other nodes, and that
 /// reaches theirs.
@@ -172,6 +173,17 @@ impl Node {
     #[must_use]
     pub fn topics_view(&self) -> InterestView {
         self.inner.home.interest_view()
+    }
+
+    /// How many questions wait for their answers over each link.
+    #[must_use]
+    pub fn open_asks(&self) -> BTreeMap<NodeId, OpenAsks> {
+        let home = self.home();
+        let of = |id: NodeId| {
+            let open = home.peer(&id).open_asks();
+            (id, open)
+        };
+        home.linked().into_iter().map(of).collect()
     }
 
     /// How many diallers and dials were refused since the start, by cause.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::time::Instant;
 use umbel_actors::wire::{Pending, Unanswered};
 
@@ -13,6 +14,16 @@ use umbel_actors::wire::{Pending, Unanswered};
 /// A correlation id is a slot below this number, and the slot's generation in the upper 32 bits: an
 /// answer that comes late finds another generation, and nobody.
 pub(crate) const ASKS_MAX: usize = 1 << 16;
+
+/// How many questions wait for their answers over the link with one node. At most 65,536 each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OpenAsks {
+    /// What actors and tasks of this node asked the other one.
+    pub ours: usize,
+    /// What the other node asked this one, and has not given up.
+    pub theirs: usize,
+}
 
 fn slot_of(correlation: u64) -> usize {
     (correlation & 0xffff_ffff) as usize

@@ -11,7 +11,7 @@ use umbel_actors::wire::{
     WireError,
 };
 
-use super::asks::{ASKS_MAX, OwnAsks, PeersAsks};
+use super::asks::{ASKS_MAX, OpenAsks, OwnAsks, PeersAsks};
 use super::driver::{self, Driver, LaneEnd};
 use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header};
 use super::home::Home;
@@ -250,6 +250,10 @@ impl DataLane {
     /// The questions that wait, ours and the peer's.
     pub(crate) fn asks_in_flight(&self) -> usize {
         self.own_asks.len() + self.peers_asks.len()
+    }
+
+    pub(crate) fn open_asks(&self) -> OpenAsks {
+        OpenAsks { ours: self.own_asks.len(), theirs: self.peers_asks.len() }
     }
 
     pub(super) fn exempt(&self, write: impl FnOnce(&mut Vec<u8>)) {
