@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -29,6 +29,10 @@ fn slot_of(correlation: u64) -> usize {
     (correlation & 0xffff_ffff) as usize
 }
 
+fn correlation_of(generation: u32, slot: usize) -> u64 {
+    u64::from(generation) << 32 | slot as u64
+}
+
 fn generation_of(correlation: u64) -> u32 {
     (correlation >> 32) as u32
 }
@@ -38,6 +42,8 @@ fn generation_of(correlation: u64) -> u32 {
 pub(crate) struct OwnAsks {
     table: Mutex<Table>,
     open: AtomicUsize,
+    /// How many were given up since the lane opened.
+    given_up: AtomicU64,
 }
 
 #[derive(Default)]
@@ -73,7 +79,7 @@ impl OwnAsks {
         self.open.fetch_add(1, Ordering::Relaxed);
         let entry = &mut table.slots[slot as usize];
         entry.pending = Some(pending);
-        Some(u64::from(entry.generation) << 32 | u64::from(slot))
+        Some(correlation_of(entry.generation, slot as usize))
     }
 
     /// Takes the question out: it was answered, refused or given up. `None` where nobody asks (any
@@ -89,6 +95,28 @@ impl OwnAsks {
         self.open.fetch_sub(1, Ordering::Relaxed);
         table.free.push(slot_of(correlation) as u32);
         Some(pending)
+    }
+
+    /// As [`Self::close`], where the asker gives up. False where nobody asks any more.
+    pub(crate) fn give_up(&self, correlation: u64) -> bool {
+        let was_open = self.close(correlation).is_some();
+        // After it is closed: who reads the count then finds it so.
+        self.given_up.fetch_add(1, Ordering::Release);
+        was_open
+    }
+
+    /// How many were given up since the lane opened.
+    pub(crate) fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Whether the question still waits.
+    pub(crate) fn is_open(&self, correlation: u64) -> bool {
+        let table = self.table.lock();
+        let entry = table.slots.get(slot_of(correlation));
+        entry.is_some_and(|entry| {
+            entry.generation == generation_of(correlation) && entry.pending.is_some()
+        })
     }
 
     /// Fails all questions, and every later one.
@@ -159,11 +187,23 @@ impl PeersAsks {
             table.slots.resize(slot + 1, PeersSlot::default());
         }
         let entry = &mut table.slots[slot];
-        if entry.open {
+        let new = PeersSlot { generation: generation_of(correlation), open: true, until };
+        let old = std::mem::replace(entry, new);
+        if !old.open {
+            self.open.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        if old.generation == new.generation {
+            *entry = old;
             return Err(BadAsk::InUse);
         }
-        *entry = PeersSlot { generation: generation_of(correlation), open: true, until };
-        self.open.fetch_add(1, Ordering::Relaxed);
+        // The peer has given up the one before; word of that is still under way, for it does not keep
+        // a slot until the cancel frame is behind all that other threads send.
+        let will = table.wills.remove(&correlation_of(old.generation, slot));
+        drop(table);
+        if let Some(will) = will {
+            will();
+        }
         Ok(())
     }
 
@@ -288,10 +328,25 @@ mod tests {
         assert_eq!(asks.open(ASKS_MAX as u64, None), Err(BadAsk::Slot));
         assert_eq!(asks.open(5, None), Ok(()));
         assert_eq!(asks.open(5, None), Err(BadAsk::InUse));
+        assert_eq!(asks.len(), 1);
         assert!(asks.close(5));
         assert!(!asks.close(5), "one question was answered twice");
         assert_eq!(asks.open(1 << 32 | 5, None), Ok(()));
         assert_eq!(asks.len(), 1);
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_was_given_up_though_word_of_it_comes_later() {
+        let asks = PeersAsks::default();
+        let done = Arc::new(AtomicUsize::new(0));
+        asks.open(3, None).unwrap();
+        let will = done.clone();
+        asks.on_cancel(3, Box::new(move || will.store(1, Ordering::Relaxed)));
+        let again = correlation_of(1, 3);
+        assert_eq!(asks.open(again, None), Ok(()));
+        assert_eq!((asks.len(), done.load(Ordering::Relaxed)), (1, 1));
+        asks.cancel(3);
+        assert!(asks.find(3).is_none() && asks.find(again).is_some());
     }
 
     #[test]

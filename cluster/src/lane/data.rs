@@ -16,7 +16,7 @@ use super::driver::{self, Driver, LaneEnd};
 use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header};
 use super::home::Home;
 use super::inbound::{Inbound, WINDOW_BYTES};
-use super::outbox::Outbox;
+use super::outbox::{LaneClosed, Outbox};
 use crate::transport::ByteStream;
 
 /// One data lane: what its senders, its readers and its task share.
@@ -185,18 +185,36 @@ impl DataLane {
             too_many.set(encoded.is_err() && self.own_asks.len() >= ASKS_MAX);
             encoded
         };
+        let given_up = self.own_asks.given_up();
         let sent = self.encode(wire, &mut encode, |header, payload| {
             self.outbox
                 .send(|buffer| {
                     frame::message(buffer, to, schema, header, payload);
                 })
-                .inspect_err(|_| self.roll_back(header.asks))
+                .inspect_err(|_| self.roll_back(header.asks))?;
+            if self.own_asks.given_up() != given_up {
+                self.cancel_again(header.asks);
+            }
+            Ok::<_, LaneClosed>(())
         });
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.unreachable()),
             Err(_) if too_many.get() => Err(RouteError::TooManyAsks { max: ASKS_MAX }),
             Err(why) => Err(why.into()),
+        }
+    }
+
+    /// Cancels those questions of a message that were given up before it was sent: the peer heard of
+    /// that when it did not know them yet.
+    #[cold]
+    fn cancel_again(&self, asks: &[u64]) {
+        for ask in asks {
+            if !self.own_asks.is_open(*ask) {
+                self.exempt(|buffer| {
+                    frame::cancel(buffer, *ask);
+                });
+            }
         }
     }
 
@@ -327,7 +345,7 @@ impl Wire for DataLane {
             let lane = self.me.clone();
             pending.on_cancel(Box::new(move || {
                 if let Some(lane) = lane.upgrade()
-                    && lane.own_asks.close(correlation).is_some()
+                    && lane.own_asks.give_up(correlation)
                 {
                     lane.exempt(|buffer| {
                         frame::cancel(buffer, correlation);
