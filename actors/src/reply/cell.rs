@@ -97,17 +97,25 @@ impl<T> ReplyCell<T> {
 
     /// Sets the outcome; a second one is dropped.
     pub(super) fn resolve(&self, outcome: Result<T, AskError>) {
-        self.settle(outcome);
+        self.settle(outcome, false);
     }
 
     /// Sets the outcome, unless there is one. Returns how to cancel what is now of no use.
-    fn settle(&self, outcome: Result<T, AskError>) -> Option<Box<dyn FnOnce() + Send>> {
+    fn settle(
+        &self,
+        outcome: Result<T, AskError>,
+        gives_up: bool,
+    ) -> Option<Box<dyn FnOnce() + Send>> {
         let mut state = self.state.lock();
         if self.is_settled() {
             // The value may be the user's: drop it outside the lock.
             drop(state);
             drop(outcome);
             return None;
+        }
+        if gives_up {
+            // Under the lock: whoever sees it and drops the reply for it comes behind this outcome.
+            self.abandoned.store(true, Ordering::Release);
         }
         self.settled.store(true, Ordering::Release);
         state.outcome = Some(outcome);
@@ -124,8 +132,7 @@ impl<T> ReplyCell<T> {
         if self.is_settled() {
             return;
         }
-        self.abandoned.store(true, Ordering::Release);
-        if let Some(cancel) = self.settle(Err(why)) {
+        if let Some(cancel) = self.settle(Err(why), true) {
             cancel();
         }
     }
