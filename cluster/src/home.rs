@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use umbel_actors::codec::CODEC_ID;
-use umbel_actors::wire::{ActorPath, Deliver, Imported, WireError};
+use umbel_actors::wire::{ActorPath, Charge, Deliver, Imported, WireError};
 use umbel_actors::{DeadLetter, System, Topic};
 use umbel_protocol::{
     CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestView,
@@ -227,10 +227,10 @@ impl Home for NodeHome {
         self.system.exported(id)
     }
 
-    fn publication(&self, publication: &Publication<'_>) {
+    fn publication(&self, publication: &Publication<'_>, charge: Charge) {
         let sink = self.sinks.lock().get(publication.topic).and_then(Weak::upgrade);
         if let Some(sink) = sink {
-            sink.publication(publication);
+            sink.publication(publication, charge);
         }
     }
 

@@ -42,7 +42,7 @@ impl Home for Yard {
         (id == KEEPER).then(|| self.keeper.clone() as _)
     }
 
-    fn publication(&self, _: &Publication<'_>) {}
+    fn publication(&self, _: &Publication<'_>, _: Charge) {}
 
     fn dead_letter(&self, letter: DeadLetter) {
         self.letters.lock().push(letter);

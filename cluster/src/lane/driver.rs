@@ -262,11 +262,10 @@ impl Driver {
             Frame::Publication { topic, schema, payload } => {
                 self.receive(bytes)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
-                // Subscribers have queues of their own: nothing of it stays here.
-                drop(self.charge());
+                let charge = self.charge();
                 let lane = &self.lane;
                 let limits = lane.limits;
-                lane.home.publication(&Publication { topic, schema, payload, limits });
+                lane.home.publication(&Publication { topic, schema, payload, limits }, charge);
             }
             Frame::Undelivered { actor, why } => {
                 let why = DeadLetterReason::Refused(refusal(why, lane));
