@@ -87,7 +87,8 @@ impl<M> Kept<M> {
                 contents.entry = Entry::Placed;
             }
             if let Some(asker) = &asker {
-                contents.extra = Some(Extra::new(Askers::Here(asker.clone())));
+                let extra = contents.extra.get_or_insert_default();
+                extra.askers = Some(Askers::Here(asker.clone()));
             }
             let letter = send(contents).unwrap_or_else(Letter::new);
             state.letters.push_back(Unread { letter, asker });

@@ -139,7 +139,9 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         // Read at once: ractor calls this right after it unpacked the message, on this thread.
-        let (Arrival { entry, mut is_over }, incarnation) = (parcel::arrived(), self.incarnation());
+        let (arrival, incarnation) = (parcel::arrived(), self.incarnation());
+        let Arrival { entry, mut is_over, .. } = arrival;
+        let trace = arrival.trace();
         if entry == Entry::Asked {
             is_over = !incarnation.docket.take();
         }
@@ -160,6 +162,11 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
                 message = A::Msg::NAME,
             ))
         });
+        if let (Some(span), Some(trace)) = (&span, trace)
+            && let Some(traces) = &incarnation.traces
+        {
+            traces.go_on(span, &trace);
+        }
         Handling { managed: self, hook, is_over, span }
     }
 

@@ -9,6 +9,7 @@ use ractor::message::{BoxedDowncastErr, BoxedMessage};
 use crate::docket::Asker;
 use crate::kept::{Contents, Letter};
 use crate::reply::Question;
+use crate::trace::TraceContext;
 
 /// Where a link's credit goes back to.
 pub trait Credit: Send + Sync {
@@ -65,14 +66,11 @@ pub(crate) enum Entry {
 }
 
 /// What few messages have, and so lies apart.
+#[derive(Default)]
 pub(crate) struct Extra {
-    pub(crate) askers: Askers,
-}
-
-impl Extra {
-    pub(crate) fn new(askers: Askers) -> Box<Self> {
-        Box::new(Self { askers })
-    }
+    pub(crate) askers: Option<Askers>,
+    /// The trace that it goes on with.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Those whom a message asks for, where the docket does not look after them.
@@ -100,19 +98,22 @@ pub(crate) struct Passage {
     pub(crate) extra: Option<Box<Extra>>,
 }
 
-impl From<Entry> for Passage {
-    #[inline]
-    fn from(entry: Entry) -> Self {
-        Self { entry, charge: None, extra: None }
-    }
-}
-
 /// What is known of a message that was just taken out of a mailbox.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) entry: Entry,
     /// Whether nobody waits any more for what it asks.
     pub(crate) is_over: bool,
+    /// Whether it came with a trace.
+    is_traced: bool,
+}
+
+impl Arrival {
+    /// The trace that it came with; to be asked once.
+    #[inline]
+    pub(crate) fn trace(self) -> Option<TraceContext> {
+        if self.is_traced { TRACE.take() } else { None }
+    }
 }
 
 thread_local! {
@@ -131,7 +132,13 @@ thread_local! {
     static KEEPING: Cell<bool> = const { Cell::new(false) };
     /// The message that ractor just took out of a mailbox on this thread.
     static ARRIVED: Cell<Arrival> =
-        const { Cell::new(Arrival { entry: Entry::Raw, is_over: false }) };
+        const { Cell::new(Arrival { entry: Entry::Raw, is_over: false, is_traced: false }) };
+    /// The trace that it came with.
+    static TRACE: Cell<Option<TraceContext>> = const { Cell::new(None) };
+    /// Whether the message has a trace that is being delivered from a link on this thread, just now.
+    static IS_LINK_TRACED: Cell<bool> = const { Cell::new(false) };
+    /// That trace.
+    static LINK_TRACE: Cell<Option<TraceContext>> = const { Cell::new(None) };
 }
 
 /// Runs `send` so that the message which it puts into a mailbox is known to have come in so, and
@@ -155,6 +162,24 @@ pub(crate) fn entering<R>(passage: Passage, send: impl FnOnce() -> R) -> R {
         drop((OWED.take(), ADDED.take()));
     }
     result
+}
+
+/// Runs `deliver` so that the message which it [delivers](crate::wire::Deliver::deliver) goes on with a
+/// trace.
+pub fn traced<R>(trace: TraceContext, deliver: impl FnOnce() -> R) -> R {
+    LINK_TRACE.set(Some(trace));
+    IS_LINK_TRACED.set(true);
+    let result = deliver();
+    IS_LINK_TRACED.set(false);
+    // Where nothing was delivered.
+    drop(LINK_TRACE.take());
+    result
+}
+
+/// The trace of the message that is being delivered from a link.
+#[inline]
+pub(crate) fn link_trace() -> Option<TraceContext> {
+    if IS_LINK_TRACED.take() { LINK_TRACE.take() } else { None }
 }
 
 /// Runs `send` so that the message which it puts into a mailbox is a letter, and returns that.
@@ -206,7 +231,12 @@ pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncast
             }
         };
     drop(charge);
-    let is_over = extra.is_some_and(|extra| extra.askers.are_gone());
-    ARRIVED.set(Arrival { entry, is_over });
+    let mut arrival = Arrival { entry, is_over: false, is_traced: false };
+    if let Some(extra) = extra {
+        arrival.is_over = extra.askers.is_some_and(|askers| askers.are_gone());
+        arrival.is_traced = extra.trace.is_some();
+        TRACE.set(extra.trace);
+    }
+    ARRIVED.set(arrival);
     Ok(message)
 }

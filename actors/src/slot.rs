@@ -18,10 +18,11 @@ use crate::gate::{Barred, Gate};
 use crate::hooks;
 use crate::kept::{Contents, Kept};
 use crate::message::Message;
-use crate::parcel::{Askers, Charge, Entry, Extra, Passage, entering, keeping};
+use crate::parcel::{self, Askers, Charge, Entry, Extra, Passage, entering, keeping};
 use crate::pulse::Pulse;
 use crate::reply;
 use crate::system::WeakSystem;
+use crate::trace::Traces;
 use crate::watch::{Exit, Watch};
 use crate::wire::{Deliver, Unanswered};
 
@@ -49,6 +50,7 @@ pub(crate) struct Incarnation<M: Message> {
     pub(crate) gate: Gate,
     pub(crate) docket: Arc<Docket>,
     pub(crate) pulse: Pulse,
+    pub(crate) traces: Option<Arc<dyn Traces>>,
     /// With the number of this incarnation.
     kept: Option<(Arc<Kept<M>>, u64)>,
     ending: Mutex<Ending>,
@@ -73,7 +75,7 @@ pub(crate) struct Teller;
 
 impl Sender for Teller {
     fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
-        to.send(Entry::Placed.into(), None, message)
+        to.send(to.passage(Entry::Placed), None, message)
     }
 }
 
@@ -81,7 +83,8 @@ impl Sender for Teller {
 impl<A: Asker + 'static> Sender for Arc<A> {
     fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
         let asker = || to.kept.is_some().then(|| self.clone() as Arc<dyn Asker>);
-        to.docket.enter(self, || to.send(Entry::Asked.into(), asker(), message))
+        let passage = to.passage(Entry::Asked);
+        to.docket.enter(self, || to.send(passage, asker(), message))
     }
 }
 
@@ -116,6 +119,7 @@ impl<M: Message> Incarnation<M> {
             gate,
             docket: Docket::new(),
             pulse: Pulse::default(),
+            traces: slot.system.upgrade().and_then(|system| system.traces().cloned()),
             kept,
             ending: Mutex::default(),
         })
@@ -137,6 +141,13 @@ impl<M: Message> Incarnation<M> {
             self.gate.leave_beside();
             Contents { message, entry, charge: None, extra: None }
         })
+    }
+
+    /// How a message of this machine comes in. The user's [`Traces`] run here: under no lock.
+    fn passage(&self, entry: Entry) -> Passage {
+        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let extra = trace.map(|trace| Box::new(Extra { askers: None, trace: Some(trace) }));
+        Passage { entry, charge: None, extra }
     }
 
     fn send(&self, passage: Passage, asker: Option<Arc<dyn Asker>>, message: M) -> Result<(), M> {
@@ -428,7 +439,12 @@ impl<M: Message> Deliver for Slot<M> {
         }
         let (decoded, asked) = reply::finding(|| (codec.decode)(bytes, limits));
         let message = decoded.map_err(|why| Unanswered::Undecodable(why.to_string()))?;
-        let extra = (!asked.is_empty()).then(|| Extra::new(Askers::There(asked)));
+        let extra = Extra {
+            askers: (!asked.is_empty()).then(|| Askers::There(asked)),
+            trace: parcel::link_trace(),
+        };
+        let has_extra = extra.askers.is_some() || extra.trace.is_some();
+        let extra = has_extra.then(|| Box::new(extra));
         let mut contents = Contents { message, entry: Entry::Beside, charge, extra };
         // The link's credit bounds what lies here: waiting for room would stop the whole lane.
         if let Some(incarnation) = self.current.load().as_ref() {

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::codec::{EncodeError, Limits};
-pub use crate::parcel::{Charge, Credit};
+pub use crate::parcel::{Charge, Credit, traced};
 use crate::watch::Watch;
 
 /// Writes one value behind what the buffer holds, using at most so many bytes.

@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use umbel_actors::codec::CODEC_ID;
 use umbel_actors::wire::{ActorPath, Charge, Deliver, Imported, WireError};
-use umbel_actors::{DeadLetter, System, Topic};
+use umbel_actors::{DeadLetter, System, Topic, Traces};
 use umbel_protocol::{
     CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestView,
     NodeId, NodeName, Registry, RegistryEvent, RegistryInput, ReplicaError, ReplicaEvent,
@@ -232,6 +232,10 @@ impl Home for NodeHome {
         if let Some(sink) = sink {
             sink.publication(publication, charge);
         }
+    }
+
+    fn traces(&self) -> Option<Arc<dyn Traces>> {
+        self.system.traces().cloned()
     }
 
     fn dead_letter(&self, letter: DeadLetter) {

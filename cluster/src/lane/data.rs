@@ -10,6 +10,7 @@ use umbel_actors::wire::{
     self, ActorPath, Answers, Deliver, Encode, Imported, Pending, RouteError, Unanswered, Wire,
     WireError,
 };
+use umbel_actors::{TraceContext, Traces};
 
 use super::asks::{ASKS_MAX, OpenAsks, OwnAsks, PeersAsks};
 use super::driver::{self, Driver, LaneEnd};
@@ -35,6 +36,7 @@ pub(crate) struct DataLane {
     pub(super) inbound: Arc<Inbound>,
     pub(super) frame_bytes_max: usize,
     pub(super) limits: Limits,
+    pub(super) traces: Option<Arc<dyn Traces>>,
     lets_peer_end_first: AtomicBool,
 }
 
@@ -100,6 +102,7 @@ impl DataLane {
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            traces: home.traces(),
             home,
             peer,
             outbox: Outbox::new(backlog_bytes_max),
@@ -122,6 +125,7 @@ impl DataLane {
         &self,
         wire: &Arc<dyn Wire>,
         encode: Encode<'_>,
+        trace: Option<&TraceContext>,
         then: impl FnOnce(Header<'_>, &[u8]) -> R,
     ) -> Result<R, EncodeError> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
@@ -132,6 +136,15 @@ impl DataLane {
         let Scratch { payload, asked, fields } = &mut *scratch;
         fields.clear();
         asked.put_fields(fields);
+        if let Some(trace) = trace {
+            let untraced = fields.len();
+            frame::put_trace(fields, trace);
+            // A message that fits without its trace goes without.
+            let header = Header { asks: &asked.ids, fields };
+            if header.bytes_max() + payload.len() > self.frame_bytes_max {
+                fields.truncate(untraced);
+            }
+        }
         let header = Header { asks: &asked.ids, fields };
         let result = match encoded {
             Ok(()) if header.bytes_max() + payload.len() <= self.frame_bytes_max => {
@@ -186,7 +199,8 @@ impl DataLane {
             encoded
         };
         let given_up = self.own_asks.given_up();
-        let sent = self.encode(wire, &mut encode, |header, payload| {
+        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let sent = self.encode(wire, &mut encode, trace.as_ref(), |header, payload| {
             self.outbox
                 .send(|buffer| {
                     frame::message(buffer, to, schema, header, payload);
@@ -371,7 +385,7 @@ impl Answers for DataLane {
         if self.outbox.is_overfull() {
             return self.send_refusal(correlation, &Unanswered::Overloaded);
         }
-        let sent = self.encode(&wire, encode, |header, payload| {
+        let sent = self.encode(&wire, encode, None, |header, payload| {
             if self.peers_asks.close(correlation) {
                 self.exempt(|buffer| {
                     frame::answer(buffer, correlation, header, payload);

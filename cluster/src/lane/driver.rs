@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use umbel_actors::codec;
 use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
-use umbel_actors::{DeadLetter, DeadLetterReason};
+use umbel_actors::{DeadLetter, DeadLetterReason, TraceContext};
 
 use super::asks::BadAsk;
 use super::data::{DataLane, encoded};
@@ -220,7 +220,7 @@ impl Driver {
         // Not a clone of the `Arc`: that would be two atomic operations a frame.
         let lane = &self.lane;
         match frame {
-            Frame::Message { actor, schema, asks, payload } => {
+            Frame::Message { actor, schema, asks, trace, payload } => {
                 self.receive(bytes)?;
                 self.open_asks(asks)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
@@ -232,7 +232,14 @@ impl Driver {
                 let delivered = if asks.are_late() {
                     Err(Unanswered::Expired)
                 } else {
-                    self.deliver(actor, schema, payload, charge)
+                    // One that is not right is as none, as W3C has it.
+                    let trace = trace.filter(|_| self.lane.traces.is_some());
+                    match trace.and_then(|trace| TraceContext::read(trace).ok()) {
+                        None => self.deliver(actor, schema, payload, charge),
+                        Some(trace) => {
+                            wire::traced(trace, || self.deliver(actor, schema, payload, charge))
+                        }
+                    }
                 };
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);

@@ -21,10 +21,12 @@
 //! | field | bytes |
 //! |---|---|
 //! | 1 deadlines | for each correlation id, in order, a `var`: 0 where nothing is known, else the microseconds that its asker still waited when the frame was written, and one more |
+//! | 2 trace | the trace that the message goes on with: trace id (16), span id (8), flags (1), all big endian, and `tracestate`; one that is not right is left out |
 
 use std::time::Duration;
 
 use thiserror::Error;
+use umbel_actors::TraceContext;
 
 /// The largest frame that a lane takes unless it is told otherwise, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -47,17 +49,43 @@ const ASKS: u8 = 1;
 const FIELDS: u8 = 2;
 
 const DEADLINES: u8 = 1;
+const TRACE: u8 = 2;
 
 /// A frame as it lies in the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    Message { actor: u64, schema: u32, asks: Asks<'a>, payload: &'a [u8] },
-    Answer { correlation: u64, asks: Asks<'a>, payload: &'a [u8] },
-    Refusal { correlation: u64, why: &'a [u8] },
-    Credit { granted: u64 },
-    Cancel { correlation: u64 },
-    Publication { topic: &'a str, schema: u32, payload: &'a [u8] },
-    Undelivered { actor: u64, why: &'a [u8] },
+    Message {
+        actor: u64,
+        schema: u32,
+        asks: Asks<'a>,
+        /// The bytes of a trace context.
+        trace: Option<&'a [u8]>,
+        payload: &'a [u8],
+    },
+    Answer {
+        correlation: u64,
+        asks: Asks<'a>,
+        payload: &'a [u8],
+    },
+    Refusal {
+        correlation: u64,
+        why: &'a [u8],
+    },
+    Credit {
+        granted: u64,
+    },
+    Cancel {
+        correlation: u64,
+    },
+    Publication {
+        topic: &'a str,
+        schema: u32,
+        payload: &'a [u8],
+    },
+    Undelivered {
+        actor: u64,
+        why: &'a [u8],
+    },
 }
 
 /// The questions of a message: checked, and decoded as they are iterated.
@@ -197,8 +225,8 @@ impl<'a> Frame<'a> {
                 let actor = var(rest)?;
                 let schema = u32::from_le_bytes(array(rest)?);
                 let mut asks = asks(flags, rest)?;
-                fields(flags, rest, &mut asks)?;
-                Self::Message { actor, schema, asks, payload: rest }
+                let trace = fields(flags, rest, &mut asks)?;
+                Self::Message { actor, schema, asks, trace, payload: rest }
             }
             ANSWER => {
                 let flags = flags(rest)?;
@@ -287,6 +315,16 @@ pub(crate) fn put_deadlines(
     remaining.for_each(|remaining| put_var(into, field(remaining)));
 }
 
+/// Appends the field that says which trace the message goes on with.
+pub(crate) fn put_trace(into: &mut Vec<u8>, trace: &TraceContext) {
+    into.push(TRACE);
+    put_var(into, (TRACE_COSTS_BYTES + trace.state().len()) as u64);
+    trace.write(into);
+}
+
+/// What a trace takes without its state.
+const TRACE_COSTS_BYTES: usize = 16 + 8 + 1;
+
 pub(crate) fn refusal(into: &mut Vec<u8>, correlation: u64, why: &[u8]) -> usize {
     frame(into, REFUSAL, |into| {
         put_var(into, correlation);
@@ -356,9 +394,14 @@ fn asks<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Asks<'a>, FrameError> {
 }
 
 /// Reads the fields behind the correlation ids; what is known of the questions goes to `asks`.
-fn fields<'a>(flags: u8, rest: &mut &'a [u8], asks: &mut Asks<'a>) -> Result<(), FrameError> {
+fn fields<'a>(
+    flags: u8,
+    rest: &mut &'a [u8],
+    asks: &mut Asks<'a>,
+) -> Result<Option<&'a [u8]>, FrameError> {
+    let mut trace = None;
     if flags & FIELDS == 0 {
-        return Ok(());
+        return Ok(trace);
     }
     let length = var(rest)?;
     let mut fields = take(rest, length)?;
@@ -377,11 +420,12 @@ fn fields<'a>(flags: u8, rest: &mut &'a [u8], asks: &mut Asks<'a>) -> Result<(),
                 }
                 asks.deadlines = bytes;
             }
+            TRACE if trace.is_none() => trace = Some(bytes),
             0x80.. => return Err(FrameError::UnknownField(tag)),
             _ => {}
         }
     }
-    Ok(())
+    Ok(trace)
 }
 
 fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
@@ -442,7 +486,7 @@ mod tests {
             let header = Header { asks: &ids, fields: &fields };
             let length = message(&mut bytes, actor, schema, header, &payload);
             prop_assert!(length <= LENGTH_BYTES + header.bytes_max() + payload.len());
-            let Frame::Message { actor: a, schema: s, asks: read, payload: p } =
+            let Frame::Message { actor: a, schema: s, asks: read, trace: None, payload: p } =
                 Frame::read(body(&bytes)).unwrap() else { panic!() };
             let written: Vec<_> = ids.into_iter().zip(remaining)
                 .map(|(correlation, remaining)| Ask { correlation, remaining })
@@ -507,6 +551,24 @@ mod tests {
         message(&mut bytes, 1, 0, Header { asks: &[5, 6], fields: &fields }, b"x");
         let frame = [1, 3, 1, 0, 0, 0, 0, 2, 5, 6, 5, 1, 3, 0xac, 2, 0, b'x'];
         assert_eq!(bytes[LENGTH_BYTES..], frame);
+    }
+
+    #[test]
+    fn a_trace_stands_beside_the_deadlines_and_only_the_first_counts() {
+        let trace = TraceContext::new(1 << 64 | 2, 3, 1).unwrap().with_state("a=b").unwrap();
+        let (mut bytes, mut fields) = (Vec::new(), Vec::new());
+        put_deadlines(&mut fields, [Some(Duration::from_micros(299))].into_iter());
+        put_trace(&mut fields, &trace);
+        put_trace(&mut fields, &TraceContext::new(7, 7, 0).unwrap());
+        message(&mut bytes, 1, 0, Header { asks: &[5], fields: &fields }, b"x");
+        let Frame::Message { asks, trace: Some(read), payload: b"x", .. } =
+            Frame::read(body(&bytes)).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(TraceContext::read(read), Ok(trace));
+        let remaining = Some(Duration::from_micros(299));
+        assert_eq!(asks.collect::<Vec<_>>(), [Ask { correlation: 5, remaining }]);
     }
 
     #[test]
