@@ -170,6 +170,7 @@ impl<M: Message> Incarnation<M> {
 
     /// Notes the reason of an end that is under way, and closes.
     pub(crate) fn ending(&self, why: Exit) {
+        let why = why.cut();
         self.ending.lock().why.get_or_insert(why);
         self.close();
     }
