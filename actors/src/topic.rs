@@ -38,6 +38,9 @@ enum Subscriber<T> {
     Actor(Box<dyn Fn(T) -> bool + Send>, Arc<AtomicU64>),
 }
 
+/// A subscriber without room, and what is for it.
+type NoRoom<T> = (Arc<Queue<T>>, T);
+
 /// A topic carries one type of message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("topic {topic:?} carries messages of another type than {wanted}")]
@@ -133,7 +136,7 @@ impl<T: Clone + Send + 'static> Topic<T> {
         &self,
         message: &T,
         mut push: impl FnMut(&Arc<Queue<T>>, T) -> Pushed<T>,
-    ) -> (usize, Vec<(Arc<Queue<T>>, T)>) {
+    ) -> (usize, Vec<NoRoom<T>>) {
         // Actors' mailboxes are pushed to under the lock, which keeps one publisher's order. What
         // is dropped for want of room may be the user's: it goes after the lock is released.
         let (mut dropped, mut full, mut reached) = (Vec::new(), Vec::new(), 0);

@@ -64,7 +64,10 @@ impl Actor for Worker {
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         match work {
-            Work::Wait => return Ok(self.door.acquire().await?.forget()),
+            Work::Wait => {
+                self.door.acquire().await?.forget();
+                return Ok(());
+            }
             Work::Fail => {
                 self.door.acquire().await?.forget();
                 return Err("told to".into());

@@ -74,19 +74,19 @@ async fn each_end_of_an_actor_is_told_to_its_watcher_on_another_node() {
     let a = start(&authority, "a", None).await;
     let b = start(&authority, "b", a.address()).await;
     let failed = |why: &str| Exit::Failed(why.to_owned());
-    let orders: Vec<(&str, fn() -> Order, Exit)> = vec![
-        ("stops", || Order::Stop, Exit::Stopped),
-        ("fails", || Order::Fail("no powder".into()), failed("no powder")),
-        ("panics", || Order::Panic("no nerves".into()), failed("panicked: no nerves")),
-        ("killed", || Order::Kill, Exit::Killed),
+    let orders = [
+        ("stops", Order::Stop, Exit::Stopped),
+        ("fails", Order::Fail("no powder".into()), failed("no powder")),
+        ("panics", Order::Panic("no nerves".into()), failed("panicked: no nerves")),
+        ("killed", Order::Kill, Exit::Killed),
         // What a reason may not hold is left out.
-        ("odd", || Order::Fail("two\nlines".into()), failed("two lines")),
+        ("odd", Order::Fail("two\nlines".into()), failed("two lines")),
     ];
     for (name, order, exit) in orders {
         let (here, remote) = soldier(&a, &b, name).await;
         let (watch, second, local) = (remote.watch(), remote.watch(), here.watch());
         until_watched(&a, &b, name).await;
-        remote.tell(order()).await.unwrap();
+        remote.tell(order).await.unwrap();
         assert_eq!((end(watch).await, end(second).await), (exit.clone(), exit.clone()), "{name}");
         let local = end(local).await;
         assert!(name == "odd" || local == exit, "{name}: {local}");
