@@ -154,7 +154,7 @@ pub fn lane(bytes: &[u8]) {
     let running = lane.clone().run(stream(bytes));
     let _ = finished(running);
     drop(std::mem::take(&mut *yard.keeper.0.lock()));
-    assert_eq!(lane.asks_of_its_own(), 0, "the end of a lane leaves no question behind");
+    assert_eq!(lane.open_asks().ours, 0, "the end of a lane leaves no question behind");
 }
 
 /// A message of an actor, with all that nests, repeats, or is empty.
@@ -224,7 +224,7 @@ impl Home for Yard {
         (id == KEEPER).then(|| self.keeper.clone() as _)
     }
 
-    fn publication(&self, publication: &Publication<'_>) {
+    fn publication(&self, publication: &Publication<'_>, _: Charge) {
         let _ = codec::decode::<Note>(publication.payload, publication.limits);
     }
 

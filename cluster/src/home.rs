@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use umbel_actors::codec::CODEC_ID;
-use umbel_actors::wire::{ActorPath, Deliver, Imported, WireError};
-use umbel_actors::{DeadLetter, System, Topic};
+use umbel_actors::wire::{ActorPath, Charge, Deliver, Imported, WireError};
+use umbel_actors::{DeadLetter, System, Topic, Traces};
 use umbel_protocol::{
     CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestView,
     NodeId, NodeName, Registry, RegistryEvent, RegistryInput, ReplicaError, ReplicaEvent,
@@ -255,11 +255,15 @@ impl Home for NodeHome {
         self.system.exported(id)
     }
 
-    fn publication(&self, publication: &Publication<'_>) {
+    fn publication(&self, publication: &Publication<'_>, charge: Charge) {
         let sink = self.sinks.lock().get(publication.topic).and_then(Weak::upgrade);
         if let Some(sink) = sink {
-            sink.publication(publication);
+            sink.publication(publication, charge);
         }
+    }
+
+    fn traces(&self) -> Option<Arc<dyn Traces>> {
+        self.system.traces().cloned()
     }
 
     fn dead_letter(&self, letter: DeadLetter) {

@@ -9,6 +9,7 @@ mod home;
 mod inbound;
 mod outbox;
 
+pub use asks::OpenAsks;
 pub(crate) use control::{ControlLane, ControlReader, ControlSender};
 pub(crate) use data::DataLane;
 pub(crate) use driver::LaneEnd;

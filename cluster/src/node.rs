@@ -17,6 +17,7 @@ use crate::builder::NodeBuilder;
 use crate::certs::{CertsError, Credentials};
 use crate::coordinator::Coordinate;
 use crate::home::NodeHome;
+use crate::lane::OpenAsks;
 use crate::transport::Transport;
 
 /// One member of a cluster: a [`System`] whose actors can be reached from the other nodes, and that
@@ -179,6 +180,17 @@ impl Node {
     #[must_use]
     pub fn topics_view(&self) -> InterestView {
         self.inner.home.interest_view()
+    }
+
+    /// How many questions wait for their answers over each link.
+    #[must_use]
+    pub fn open_asks(&self) -> BTreeMap<NodeId, OpenAsks> {
+        let home = self.home();
+        let of = |id: NodeId| {
+            let open = home.peer(&id).open_asks();
+            (id, open)
+        };
+        home.linked().into_iter().map(of).collect()
     }
 
     /// How many diallers and dials were refused since the start, by cause.

@@ -69,4 +69,6 @@ pub enum Ended {
     Killed,
     /// There was none when the watch arrived.
     NoSuchActor,
+    /// It may live: the receiver of the watch keeps no more of them for this peer.
+    TooManyWatches,
 }

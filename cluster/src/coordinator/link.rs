@@ -151,9 +151,11 @@ impl Link {
         token: u64,
         own: &Address<Coordinate>,
     ) {
-        let Some(actor) = actor.filter(|_| self.watched.len() < WATCHES_MAX) else {
-            return self.control.send(&Control::Ended { token, why: Ended::NoSuchActor });
-        };
+        let refuse = |why| self.control.send(&Control::Ended { token, why });
+        let Some(actor) = actor else { return refuse(Ended::NoSuchActor) };
+        if self.watched.len() >= WATCHES_MAX {
+            return refuse(Ended::TooManyWatches);
+        }
         let (id, own, watch) = (self.id, own.clone(), actor.watch());
         let watch = OwnedTask::spawn(async move {
             let exit = watch.await;
@@ -213,6 +215,7 @@ fn ended(exit: Exit) -> Ended {
         Exit::Stopped => Ended::Stopped,
         Exit::Failed(why) => Ended::Failed(Reason::cut(why)),
         Exit::NoSuchActor => Ended::NoSuchActor,
+        Exit::TooManyWatches => Ended::TooManyWatches,
         _ => Ended::Killed,
     }
 }
@@ -223,5 +226,6 @@ fn exit(ended: Ended) -> Exit {
         Ended::Failed(why) => Exit::Failed(why.as_str().to_owned()),
         Ended::Killed => Exit::Killed,
         Ended::NoSuchActor => Exit::NoSuchActor,
+        Ended::TooManyWatches => Exit::TooManyWatches,
     }
 }

@@ -4,18 +4,20 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use tokio::time::Instant;
 use umbel_actors::codec::{self, EncodeError, Limits};
 use umbel_actors::wire::{
     self, ActorPath, Answers, Deliver, Encode, Imported, Pending, RouteError, Unanswered, Wire,
     WireError,
 };
+use umbel_actors::{TraceContext, Traces};
 
-use super::asks::{ASKS_MAX, OwnAsks, PeersAsks};
+use super::asks::{ASKS_MAX, OpenAsks, OwnAsks, PeersAsks};
 use super::driver::{self, Driver, LaneEnd};
-use super::frame::{self, ASKS_PER_MESSAGE_MAX};
+use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header};
 use super::home::Home;
 use super::inbound::{Inbound, WINDOW_BYTES};
-use super::outbox::Outbox;
+use super::outbox::{LaneClosed, Outbox};
 use crate::transport::ByteStream;
 
 /// One data lane: what its senders, its readers and its task share.
@@ -34,6 +36,7 @@ pub(crate) struct DataLane {
     pub(super) inbound: Arc<Inbound>,
     pub(super) frame_bytes_max: usize,
     pub(super) limits: Limits,
+    pub(super) traces: Option<Arc<dyn Traces>>,
     lets_peer_end_first: AtomicBool,
 }
 
@@ -44,7 +47,34 @@ const BACKLOG_BYTES_MAX: usize = 16 << 20;
 #[derive(Default)]
 struct Scratch {
     payload: Vec<u8>,
-    asks: Vec<u64>,
+    asked: Asked,
+    fields: Vec<u8>,
+}
+
+/// The questions in a message, and until when each asker waits.
+#[derive(Default)]
+struct Asked {
+    ids: Vec<u64>,
+    until: Vec<Option<Instant>>,
+}
+
+impl Asked {
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.until.clear();
+    }
+
+    /// The header's fields that tell of them.
+    fn put_fields(&self, fields: &mut Vec<u8>) {
+        if self.until.iter().any(Option::is_some) {
+            let now = Instant::now();
+            let remaining = self
+                .until
+                .iter()
+                .map(|until| until.map(|until| until.saturating_duration_since(now)));
+            frame::put_deadlines(fields, remaining);
+        }
+    }
 }
 
 thread_local! {
@@ -52,7 +82,8 @@ thread_local! {
     /// no message costs an allocation. Taken while in use: a `Serialize` that sends gets another.
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
     /// The questions in what this thread encodes just now.
-    static ASKED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    static ASKED: RefCell<Asked> =
+        const { RefCell::new(Asked { ids: Vec::new(), until: Vec::new() }) };
 }
 
 /// Keeps a thread's scratch from holding on to the largest message that it ever saw.
@@ -71,6 +102,7 @@ impl DataLane {
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            traces: home.traces(),
             home,
             peer,
             outbox: Outbox::new(backlog_bytes_max),
@@ -83,7 +115,7 @@ impl DataLane {
         })
     }
 
-    /// The largest payload that fits a frame beside the largest header.
+    /// The largest payload that fits a frame beside the header of a usual message.
     fn payload_max(&self) -> usize {
         self.frame_bytes_max.saturating_sub(64)
     }
@@ -93,23 +125,43 @@ impl DataLane {
         &self,
         wire: &Arc<dyn Wire>,
         encode: Encode<'_>,
-        then: impl FnOnce(&[u64], &[u8]) -> R,
+        trace: Option<&TraceContext>,
+        then: impl FnOnce(Header<'_>, &[u8]) -> R,
     ) -> Result<R, EncodeError> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let outer = ASKED.replace(std::mem::take(&mut scratch.asks));
+        let outer = ASKED.replace(std::mem::take(&mut scratch.asked));
         scratch.payload.clear();
         let encoded = wire::scope(wire, || encode(&mut scratch.payload, self.payload_max()));
-        scratch.asks = ASKED.replace(outer);
+        scratch.asked = ASKED.replace(outer);
+        let Scratch { payload, asked, fields } = &mut *scratch;
+        fields.clear();
+        asked.put_fields(fields);
+        if let Some(trace) = trace {
+            let untraced = fields.len();
+            frame::put_trace(fields, trace);
+            // A message that fits without its trace goes without.
+            let header = Header { asks: &asked.ids, fields };
+            if header.bytes_max() + payload.len() > self.frame_bytes_max {
+                fields.truncate(untraced);
+            }
+        }
+        let header = Header { asks: &asked.ids, fields };
         let result = match encoded {
-            Ok(()) => Ok(then(&scratch.asks, &scratch.payload)),
+            Ok(()) if header.bytes_max() + payload.len() <= self.frame_bytes_max => {
+                Ok(then(header, payload))
+            }
+            Ok(()) => {
+                self.roll_back(&asked.ids);
+                Err(EncodeError::TooLarge { bytes_max: self.payload_max() })
+            }
             Err(why) => {
-                self.roll_back(&scratch.asks);
+                self.roll_back(&asked.ids);
                 Err(why)
             }
         };
-        scratch.asks.clear();
-        if scratch.payload.capacity() > SCRATCH_KEPT_BYTES {
-            scratch.payload = Vec::new();
+        asked.clear();
+        if payload.capacity() > SCRATCH_KEPT_BYTES {
+            *payload = Vec::new();
         }
         SCRATCH.set(Some(scratch));
         result
@@ -146,18 +198,37 @@ impl DataLane {
             too_many.set(encoded.is_err() && self.own_asks.len() >= ASKS_MAX);
             encoded
         };
-        let sent = self.encode(wire, &mut encode, |asks, payload| {
+        let given_up = self.own_asks.given_up();
+        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let sent = self.encode(wire, &mut encode, trace.as_ref(), |header, payload| {
             self.outbox
                 .send(|buffer| {
-                    frame::message(buffer, to, schema, asks, payload);
+                    frame::message(buffer, to, schema, header, payload);
                 })
-                .inspect_err(|_| self.roll_back(asks))
+                .inspect_err(|_| self.roll_back(header.asks))?;
+            if self.own_asks.given_up() != given_up {
+                self.cancel_again(header.asks);
+            }
+            Ok::<_, LaneClosed>(())
         });
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.unreachable()),
             Err(_) if too_many.get() => Err(RouteError::TooManyAsks { max: ASKS_MAX }),
             Err(why) => Err(why.into()),
+        }
+    }
+
+    /// Cancels those questions of a message that were given up before it was sent: the peer heard of
+    /// that when it did not know them yet.
+    #[cold]
+    fn cancel_again(&self, asks: &[u64]) {
+        for ask in asks {
+            if !self.own_asks.is_open(*ask) {
+                self.exempt(|buffer| {
+                    frame::cancel(buffer, *ask);
+                });
+            }
         }
     }
 
@@ -218,9 +289,8 @@ impl DataLane {
         self.outbox.grant(bytes);
     }
 
-    /// The questions of this node that wait.
-    pub(crate) fn asks_of_its_own(&self) -> usize {
-        self.own_asks.len()
+    pub(crate) fn open_asks(&self) -> OpenAsks {
+        OpenAsks { ours: self.own_asks.len(), theirs: self.peers_asks.len() }
     }
 
     pub(super) fn exempt(&self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -249,6 +319,7 @@ impl DataLane {
             fn drop(&mut self) {
                 self.0.outbox.close();
                 self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
+                self.0.peers_asks.cancel_all();
             }
         }
         let guard = Guard(self.clone());
@@ -284,15 +355,16 @@ impl Wire for DataLane {
     fn expect_answer(&self, pending: Arc<dyn Pending>) -> Result<u64, WireError> {
         let too_many = WireError::TooManyAsks { max: ASKS_MAX };
         ASKED.with_borrow_mut(|asked| {
-            if asked.len() == ASKS_PER_MESSAGE_MAX {
+            if asked.ids.len() == ASKS_PER_MESSAGE_MAX {
                 return Err(WireError::TooManyAsks { max: ASKS_PER_MESSAGE_MAX });
             }
             let correlation = self.own_asks.open(pending.clone()).ok_or(too_many)?;
-            asked.push(correlation);
+            asked.ids.push(correlation);
+            asked.until.push(pending.until());
             let lane = self.me.clone();
             pending.on_cancel(Box::new(move || {
                 if let Some(lane) = lane.upgrade()
-                    && lane.own_asks.close(correlation).is_some()
+                    && lane.own_asks.give_up(correlation)
                 {
                     lane.exempt(|buffer| {
                         frame::cancel(buffer, correlation);
@@ -305,7 +377,7 @@ impl Wire for DataLane {
 
     fn answers(&self, correlation: u64) -> Result<Arc<dyn Answers>, WireError> {
         match self.me.upgrade() {
-            Some(lane) if self.peers_asks.knows(correlation) => Ok(lane),
+            Some(lane) if self.peers_asks.find(correlation).is_some() => Ok(lane),
             _ => Err(WireError::UnknownCorrelation(correlation)),
         }
     }
@@ -318,13 +390,13 @@ impl Answers for DataLane {
         if self.outbox.is_overfull() {
             return self.send_refusal(correlation, &Unanswered::Overloaded);
         }
-        let sent = self.encode(&wire, encode, |asks, payload| {
+        let sent = self.encode(&wire, encode, None, |header, payload| {
             if self.peers_asks.close(correlation) {
                 self.exempt(|buffer| {
-                    frame::answer(buffer, correlation, asks, payload);
+                    frame::answer(buffer, correlation, header, payload);
                 });
             } else {
-                self.roll_back(asks);
+                self.roll_back(header.asks);
             }
         });
         if let Err(why) = sent {
@@ -339,7 +411,15 @@ impl Answers for DataLane {
     }
 
     fn is_cancelled(&self, correlation: u64) -> bool {
-        self.outbox.is_closed() || self.peers_asks.is_cancelled(correlation)
+        self.peers_asks.find(correlation).is_none() || self.outbox.is_closed()
+    }
+
+    fn until(&self, correlation: u64) -> Option<Instant> {
+        self.peers_asks.find(correlation).flatten()
+    }
+
+    fn on_cancel(&self, correlation: u64, cancel: Box<dyn FnOnce() + Send>) {
+        self.peers_asks.on_cancel(correlation, cancel);
     }
 }
 

@@ -42,7 +42,7 @@ impl Home for Yard {
         (id == KEEPER).then(|| self.keeper.clone() as _)
     }
 
-    fn publication(&self, _: &Publication<'_>) {}
+    fn publication(&self, _: &Publication<'_>, _: Charge) {}
 
     fn dead_letter(&self, letter: DeadLetter) {
         self.letters.lock().push(letter);
@@ -538,7 +538,7 @@ async fn a_closed_lane_still_takes_what_the_peer_has_sent() {
     let question = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&question) else { panic!("no question") };
     let mut answer = Vec::new();
-    frame::answer(&mut answer, asks.clone().next().unwrap(), &[], b"late");
+    frame::answer(&mut answer, asks.clone().next().unwrap().correlation, &[], b"late");
     bench.lane.close();
     assert!(bench.has_ended().await);
     bench.send(&answer).await;
@@ -585,7 +585,7 @@ async fn an_answer_finds_its_question_once() {
     let asked = bench.ask().unwrap();
     let body = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
-    let id = asks.last().unwrap();
+    let id = asks.last().unwrap().correlation;
     let mut bytes = Vec::new();
     frame::answer(&mut bytes, id, &[], b"first");
     frame::answer(&mut bytes, id, &[], b"second");
@@ -601,7 +601,7 @@ async fn a_question_that_was_given_up_frees_its_slot_here_and_tells_the_peer() {
     let asked = bench.ask().unwrap();
     let body = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
-    let id = asks.last().unwrap();
+    let id = asks.last().unwrap().correlation;
     asked.give_up();
     assert_eq!(bench.lane.asks_in_flight(), 0);
     let body = bench.reply().await.unwrap();
@@ -613,6 +613,26 @@ async fn a_question_that_was_given_up_frees_its_slot_here_and_tells_the_peer() {
     bench.send(&late).await;
     assert_eq!((asked.outcome.lock().clone(), next.outcome.lock().clone()), (None, None));
     assert_eq!(bench.lane.asks_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_given_up_while_it_is_sent_is_cancelled_behind_it() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let asked = Arc::new(Asked::default());
+    let wire: Arc<dyn Wire> = bench.lane.clone();
+    let mut encode: Encode<'_> = &mut |_, _| {
+        wire.expect_answer(asked.clone()).expect("there is room");
+        asked.give_up();
+        Ok(())
+    };
+    bench.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode).unwrap();
+    let mut last = None;
+    while let Some(body) = bench.reply().await {
+        last = Some(body);
+    }
+    assert!(matches!(Frame::read(&last.unwrap()), Ok(Frame::Cancel { .. })));
+    assert_eq!(bench.lane.asks_in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -637,6 +657,60 @@ async fn a_question_that_the_peer_gave_up_is_known_as_such_and_its_slot_is_free(
         matches!(Frame::read(&body), Ok(Frame::Answer { correlation, .. }) if correlation == again)
     );
     assert_eq!(bench.lane.asks_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_comes_too_late_is_refused_unread() {
+    let mut bench = usual();
+    let mut fields = Vec::new();
+    frame::put_deadlines(&mut fields, [Some(Duration::ZERO)].into_iter());
+    let mut late = Vec::new();
+    let header = Header { asks: &[3], fields: &fields };
+    frame::message(&mut late, KEEPER, SCHEMA, header, b"not even a note");
+    bench.send(&late).await;
+    assert_eq!(refusal_of(&bench.reply().await.unwrap()), (3, Unanswered::Expired));
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    // Its asker is told; it is nobody's dead letter.
+    assert!(bench.yard.letters.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_runs_from_when_the_question_was_read() {
+    let mut bench = usual();
+    let mut fields = Vec::new();
+    frame::put_deadlines(&mut fields, [Some(2 * A_WHILE), None].into_iter());
+    let mut payload = Vec::new();
+    codec::encode(&(Vec::<u8>::new(), vec![3_u64, 4]), &mut payload, 100).unwrap();
+    let mut frame = Vec::new();
+    let header = Header { asks: &[3, 4], fields: &fields };
+    frame::message(&mut frame, KEEPER, SCHEMA, header, &payload);
+    bench.send(&frame).await;
+    let replies = bench.yard.keeper.replies();
+    let remaining: Vec<_> = replies.iter().map(Reply::remaining).collect();
+    assert_eq!(remaining, [Some(A_WHILE), None]);
+    tokio::time::sleep(2 * A_WHILE).await;
+    assert_eq!(replies[0].remaining(), Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_its_header_takes_beyond_the_limit_is_refused_here() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let wire: Arc<dyn Wire> = bench.lane.clone();
+    let asked: Vec<_> = (0..200).map(|_| Arc::new(Asked::default())).collect();
+    let mut encode: Encode<'_> = &mut |buffer, max| {
+        for asked in &asked {
+            wire.expect_answer(asked.clone()).expect("there is room");
+        }
+        buffer.resize(max, 0);
+        Ok(())
+    };
+    let sent = bench.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode);
+    assert!(matches!(sent, Err(RouteError::Encode(EncodeError::TooLarge { .. }))), "{sent:?}");
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    bench.tell(10).unwrap();
+    let body = bench.reply().await.unwrap();
+    assert!(body.len() < 100, "a frame that the peer would end the link for was sent");
 }
 
 #[tokio::test(start_paused = true)]

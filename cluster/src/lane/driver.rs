@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use umbel_actors::codec;
 use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
-use umbel_actors::{DeadLetter, DeadLetterReason};
+use umbel_actors::{DeadLetter, DeadLetterReason, TraceContext};
 
 use super::asks::BadAsk;
 use super::data::{DataLane, encoded};
-use super::frame::{self, Asks, Frame, FrameError, LENGTH_BYTES};
+use super::frame::{self, Ask, Asks, Frame, FrameError, LENGTH_BYTES};
 use super::home::Publication;
 use super::inbound::WINDOW_BYTES;
 use super::outbox::MESSAGE_COSTS_BYTES;
@@ -219,7 +220,7 @@ impl Driver {
         // Not a clone of the `Arc`: that would be two atomic operations a frame.
         let lane = &self.lane;
         match frame {
-            Frame::Message { actor, schema, asks, payload } => {
+            Frame::Message { actor, schema, asks, trace, payload } => {
                 self.receive(bytes)?;
                 self.open_asks(asks)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
@@ -228,7 +229,18 @@ impl Driver {
                     Some((Frame::Message { actor: next, .. }, _)) if next == actor
                 );
                 let charge = (!goes_on || self.owed >= CHARGED_BYTES).then(|| self.charge());
-                let delivered = self.deliver(actor, schema, payload, charge);
+                let delivered = if asks.are_late() {
+                    Err(Unanswered::Expired)
+                } else {
+                    // One that is not right is as none, as W3C has it.
+                    let trace = trace.filter(|_| self.lane.traces.is_some());
+                    match trace.and_then(|trace| TraceContext::read(trace).ok()) {
+                        None => self.deliver(actor, schema, payload, charge),
+                        Some(trace) => {
+                            wire::traced(trace, || self.deliver(actor, schema, payload, charge))
+                        }
+                    }
+                };
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
                 }
@@ -242,7 +254,9 @@ impl Driver {
                             pending.fail(panicked());
                         }
                     }
-                    None => asks.for_each(|ask| lane.send_refusal(ask, &Unanswered::Dropped)),
+                    None => asks.for_each(|ask| {
+                        lane.send_refusal(ask.correlation, &Unanswered::Dropped);
+                    }),
                 }
             }
             Frame::Refusal { correlation, why } => {
@@ -255,11 +269,10 @@ impl Driver {
             Frame::Publication { topic, schema, payload } => {
                 self.receive(bytes)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
-                // Subscribers have queues of their own: nothing of it stays here.
-                drop(self.charge());
+                let charge = self.charge();
                 let lane = &self.lane;
                 let limits = lane.limits;
-                lane.home.publication(&Publication { topic, schema, payload, limits });
+                lane.home.publication(&Publication { topic, schema, payload, limits }, charge);
             }
             Frame::Undelivered { actor, why } => {
                 let why = DeadLetterReason::Refused(refusal(why, lane));
@@ -288,8 +301,13 @@ impl Driver {
     }
 
     fn open_asks(&self, asks: Asks<'_>) -> Result<(), LaneEnd> {
-        for ask in asks {
-            self.lane.peers_asks.open(ask).map_err(|_: BadAsk| LaneEnd::BadCorrelation(ask))?;
+        for Ask { correlation, remaining } in asks {
+            // One too far off for the clock is none.
+            let until = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
+            self.lane
+                .peers_asks
+                .open(correlation, until)
+                .map_err(|_: BadAsk| LaneEnd::BadCorrelation(correlation))?;
         }
         Ok(())
     }
@@ -324,14 +342,19 @@ impl Driver {
 
     fn undelivered(&self, actor: u64, asks: Asks<'_>, why: Unanswered) {
         let lane = &self.lane;
-        if asks.clone().next().is_none() {
+        if asks.is_empty() {
             let bytes = encoded(&why);
             lane.exempt(|buffer| {
                 frame::undelivered(buffer, actor, &bytes);
             });
         }
         for ask in asks {
-            lane.send_refusal(ask, &why);
+            lane.send_refusal(ask.correlation, &why);
+        }
+        if why == Unanswered::Expired {
+            metrics::counter!("umbel_questions_skipped_total", "peer" => lane.peer.clone())
+                .increment(1);
+            return;
         }
         let letter =
             DeadLetter::new(format!("actor {actor}"), "?", 1, DeadLetterReason::Undeliverable(why));

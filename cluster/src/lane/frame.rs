@@ -16,9 +16,17 @@
 //! Flags: 1, correlation ids follow (their number in one byte, then each as `var`); 2, header fields
 //! follow (`var` length of all; each a tag byte, `var` length, bytes). A field whose tag has its
 //! highest bit set must be understood; others are skipped. Unknown flags are refused, so an old node
-//! refuses what it would misread.
+//! refuses what it would misread. Of a field that comes twice the first counts.
+//!
+//! | field | bytes |
+//! |---|---|
+//! | 1 deadlines | for each correlation id, in order, a `var`: 0 where nothing is known, else the microseconds that its asker still waited when the frame was written, and one more |
+//! | 2 trace | the trace that the message goes on with: trace id (16), span id (8), flags (1), all big endian, and `tracestate`; one that is not right is left out |
+
+use std::time::Duration;
 
 use thiserror::Error;
+use umbel_actors::TraceContext;
 
 /// The largest frame that a lane takes unless it is told otherwise, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -40,29 +48,140 @@ const UNDELIVERED: u8 = 7;
 const ASKS: u8 = 1;
 const FIELDS: u8 = 2;
 
+const DEADLINES: u8 = 1;
+const TRACE: u8 = 2;
+
 /// A frame as it lies in the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    Message { actor: u64, schema: u32, asks: Asks<'a>, payload: &'a [u8] },
-    Answer { correlation: u64, asks: Asks<'a>, payload: &'a [u8] },
-    Refusal { correlation: u64, why: &'a [u8] },
-    Credit { granted: u64 },
-    Cancel { correlation: u64 },
-    Publication { topic: &'a str, schema: u32, payload: &'a [u8] },
-    Undelivered { actor: u64, why: &'a [u8] },
+    Message {
+        actor: u64,
+        schema: u32,
+        asks: Asks<'a>,
+        /// The bytes of a trace context.
+        trace: Option<&'a [u8]>,
+        payload: &'a [u8],
+    },
+    Answer {
+        correlation: u64,
+        asks: Asks<'a>,
+        payload: &'a [u8],
+    },
+    Refusal {
+        correlation: u64,
+        why: &'a [u8],
+    },
+    Credit {
+        granted: u64,
+    },
+    Cancel {
+        correlation: u64,
+    },
+    Publication {
+        topic: &'a str,
+        schema: u32,
+        payload: &'a [u8],
+    },
+    Undelivered {
+        actor: u64,
+        why: &'a [u8],
+    },
 }
 
-/// The correlation ids of a message: checked, and decoded as they are iterated.
+/// The questions of a message: checked, and decoded as they are iterated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asks<'a>(&'a [u8]);
+pub(crate) struct Asks<'a> {
+    correlations: &'a [u8],
+    /// Of as many questions, or of none.
+    deadlines: &'a [u8],
+}
 
-impl Iterator for Asks<'_> {
-    type Item = u64;
+/// One question of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) correlation: u64,
+    /// How long its asker still waited when the frame was written, where that is known.
+    pub(crate) remaining: Option<Duration>,
+}
 
-    fn next(&mut self) -> Option<u64> {
-        if self.0.is_empty() { None } else { var(&mut self.0).ok() }
+impl Asks<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.correlations.is_empty()
+    }
+
+    /// Whether it asks, and all who do had waited too long when the frame was written.
+    pub(crate) fn are_late(self) -> bool {
+        let mut asks = self;
+        !self.is_empty() && asks.all(|ask| ask.remaining == Some(Duration::ZERO))
     }
 }
+
+impl Iterator for Asks<'_> {
+    type Item = Ask;
+
+    fn next(&mut self) -> Option<Ask> {
+        if self.is_empty() {
+            return None;
+        }
+        let correlation = var(&mut self.correlations).ok()?;
+        let remaining = var(&mut self.deadlines).ok().and_then(|field| field.checked_sub(1));
+        Some(Ask { correlation, remaining: remaining.map(Duration::from_micros) })
+    }
+}
+
+/// The header of a message or an answer that is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Header<'a> {
+    /// The correlation ids of its questions.
+    pub(crate) asks: &'a [u64],
+    /// Its fields, as they are written one after the other.
+    pub(crate) fields: &'a [u8],
+}
+
+impl<'a> From<&'a [u64]> for Header<'a> {
+    fn from(asks: &'a [u64]) -> Self {
+        Self { asks, fields: &[] }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u64; N]> for Header<'a> {
+    fn from(asks: &'a [u64; N]) -> Self {
+        asks.as_slice().into()
+    }
+}
+
+impl Header<'_> {
+    /// The most bytes that a frame with this header has beside its payload.
+    pub(crate) fn bytes_max(&self) -> usize {
+        FRAME_COSTS_BYTES + VAR_BYTES * (self.asks.len() + 1) + self.fields.len()
+    }
+
+    fn flags(&self) -> u8 {
+        let asks = if self.asks.is_empty() { 0 } else { ASKS };
+        asks | if self.fields.is_empty() { 0 } else { FIELDS }
+    }
+
+    fn put(&self, into: &mut Vec<u8>) {
+        debug_assert!(self.asks.len() <= ASKS_PER_MESSAGE_MAX);
+        if !self.asks.is_empty() {
+            into.push(self.asks.len() as u8);
+            for ask in self.asks {
+                put_var(into, *ask);
+            }
+        }
+        if !self.fields.is_empty() {
+            put_var(into, self.fields.len() as u64);
+            into.extend_from_slice(self.fields);
+        }
+    }
+}
+
+/// What a frame without questions, fields and payload takes at most: kind, flags, actor or
+/// correlation id, fingerprint, the number of questions.
+const FRAME_COSTS_BYTES: usize = 1 + 1 + VAR_BYTES + 4 + 1;
+
+/// The most bytes of a number.
+const VAR_BYTES: usize = 10;
 
 /// Why bytes are not a frame. The connection cannot go on: the two ends disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -77,6 +196,8 @@ pub(crate) enum FrameError {
     UnknownFlags(u8),
     #[error("a frame with the header field {0:#04x}, which must be understood and is not")]
     UnknownField(u8),
+    #[error("a frame whose header field {0:#04x} holds nonsense")]
+    Field(u8),
     #[error("a number that does not end")]
     Number,
     #[error("a topic whose name is not text")]
@@ -103,15 +224,15 @@ impl<'a> Frame<'a> {
                 let flags = flags(rest)?;
                 let actor = var(rest)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                let asks = asks(flags, rest)?;
-                fields(flags, rest)?;
-                Self::Message { actor, schema, asks, payload: rest }
+                let mut asks = asks(flags, rest)?;
+                let trace = fields(flags, rest, &mut asks)?;
+                Self::Message { actor, schema, asks, trace, payload: rest }
             }
             ANSWER => {
                 let flags = flags(rest)?;
                 let correlation = var(rest)?;
-                let asks = asks(flags, rest)?;
-                fields(flags, rest)?;
+                let mut asks = asks(flags, rest)?;
+                fields(flags, rest, &mut asks)?;
                 Self::Answer { correlation, asks, payload: rest }
             }
             REFUSAL => Self::Refusal { correlation: var(rest)?, why: rest },
@@ -123,7 +244,7 @@ impl<'a> Frame<'a> {
                 let name = take(rest, length)?;
                 let topic = std::str::from_utf8(name).map_err(|_| FrameError::Topic)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                fields(flags, rest)?;
+                fields(flags, rest, &mut Asks::default())?;
                 Self::Publication { topic, schema, payload: rest }
             }
             UNDELIVERED => Self::Undelivered { actor: var(rest)?, why: rest },
@@ -159,30 +280,64 @@ fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize
     length
 }
 
-pub(crate) fn message(
+pub(crate) fn message<'a>(
     into: &mut Vec<u8>,
     actor: u64,
     schema: u32,
-    asks: &[u64],
+    header: impl Into<Header<'a>>,
     payload: &[u8],
 ) -> usize {
+    let header = header.into();
     frame(into, MESSAGE, |into| {
-        into.push(if asks.is_empty() { 0 } else { ASKS });
+        into.push(header.flags());
         put_var(into, actor);
         into.extend_from_slice(&schema.to_le_bytes());
-        put_asks(into, asks);
+        header.put(into);
         into.extend_from_slice(payload);
     })
 }
 
-pub(crate) fn answer(into: &mut Vec<u8>, correlation: u64, asks: &[u64], payload: &[u8]) -> usize {
+pub(crate) fn answer<'a>(
+    into: &mut Vec<u8>,
+    correlation: u64,
+    header: impl Into<Header<'a>>,
+    payload: &[u8],
+) -> usize {
+    let header = header.into();
     frame(into, ANSWER, |into| {
-        into.push(if asks.is_empty() { 0 } else { ASKS });
+        into.push(header.flags());
         put_var(into, correlation);
-        put_asks(into, asks);
+        header.put(into);
         into.extend_from_slice(payload);
     })
 }
+
+/// Appends the field that says how long each asker still waits; nothing where it is known of none.
+pub(crate) fn put_deadlines(
+    into: &mut Vec<u8>,
+    remaining: impl Iterator<Item = Option<Duration>> + Clone,
+) {
+    if remaining.clone().all(|remaining| remaining.is_none()) {
+        return;
+    }
+    let field = |remaining: Option<Duration>| {
+        remaining.map_or(0, |left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX - 1) + 1)
+    };
+    let bytes = remaining.clone().map(|remaining| var_bytes(field(remaining))).sum::<usize>();
+    into.push(DEADLINES);
+    put_var(into, bytes as u64);
+    remaining.for_each(|remaining| put_var(into, field(remaining)));
+}
+
+/// Appends the field that says which trace the message goes on with.
+pub(crate) fn put_trace(into: &mut Vec<u8>, trace: &TraceContext) {
+    into.push(TRACE);
+    put_var(into, (TRACE_COSTS_BYTES + trace.state().len()) as u64);
+    trace.write(into);
+}
+
+/// What a trace takes without its state.
+const TRACE_COSTS_BYTES: usize = 16 + 8 + 1;
 
 pub(crate) fn refusal(into: &mut Vec<u8>, correlation: u64, why: &[u8]) -> usize {
     frame(into, REFUSAL, |into| {
@@ -249,34 +404,42 @@ fn asks<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Asks<'a>, FrameError> {
     for _ in 0..count {
         var(rest)?;
     }
-    Ok(Asks(&start[..start.len() - rest.len()]))
+    Ok(Asks { correlations: &start[..start.len() - rest.len()], deadlines: &[] })
 }
 
-fn put_asks(into: &mut Vec<u8>, asks: &[u64]) {
-    debug_assert!(asks.len() <= ASKS_PER_MESSAGE_MAX);
-    if !asks.is_empty() {
-        into.push(asks.len() as u8);
-        for ask in asks {
-            put_var(into, *ask);
-        }
-    }
-}
-
-fn fields(flags: u8, rest: &mut &[u8]) -> Result<(), FrameError> {
+/// Reads the fields behind the correlation ids; what is known of the questions goes to `asks`.
+fn fields<'a>(
+    flags: u8,
+    rest: &mut &'a [u8],
+    asks: &mut Asks<'a>,
+) -> Result<Option<&'a [u8]>, FrameError> {
+    let mut trace = None;
     if flags & FIELDS == 0 {
-        return Ok(());
+        return Ok(trace);
     }
     let length = var(rest)?;
     let mut fields = take(rest, length)?;
     while !fields.is_empty() {
         let tag = byte(&mut fields)?;
         let length = var(&mut fields)?;
-        take(&mut fields, length)?;
-        if tag & 0x80 != 0 {
-            return Err(FrameError::UnknownField(tag));
+        let bytes = take(&mut fields, length)?;
+        match tag {
+            DEADLINES if asks.deadlines.is_empty() => {
+                let mut numbers = bytes;
+                for _ in *asks {
+                    var(&mut numbers).map_err(|_| FrameError::Field(tag))?;
+                }
+                if !numbers.is_empty() {
+                    return Err(FrameError::Field(tag));
+                }
+                asks.deadlines = bytes;
+            }
+            TRACE if trace.is_none() => trace = Some(bytes),
+            0x80.. => return Err(FrameError::UnknownField(tag)),
+            _ => {}
         }
     }
-    Ok(())
+    Ok(trace)
 }
 
 fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
@@ -295,6 +458,11 @@ fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
     Err(FrameError::Number)
 }
 
+/// How many bytes `put_var` puts.
+fn var_bytes(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
 fn put_var(into: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         into.push(number as u8 | 0x80);
@@ -304,96 +472,4 @@ fn put_var(into: &mut Vec<u8>, mut number: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn body(bytes: &[u8]) -> &[u8] {
-        let length = first_length(bytes, usize::MAX).unwrap().unwrap();
-        assert_eq!(bytes.len(), LENGTH_BYTES + length);
-        &bytes[LENGTH_BYTES..]
-    }
-
-    proptest! {
-        #[test]
-        fn a_message_reads_as_it_was_written(
-            actor: u64,
-            schema: u32,
-            asks in prop::collection::vec(any::<u64>(), 0..5),
-            payload: Vec<u8>,
-        ) {
-            let mut bytes = Vec::new();
-            message(&mut bytes, actor, schema, &asks, &payload);
-            let Frame::Message { actor: a, schema: s, asks: k, payload: p } =
-                Frame::read(body(&bytes)).unwrap() else { panic!() };
-            prop_assert_eq!((a, s, k.collect::<Vec<_>>(), p), (actor, schema, asks, &payload[..]));
-        }
-
-        #[test]
-        fn arbitrary_bytes_are_a_frame_or_an_error(bytes: Vec<u8>) {
-            if let Ok(Frame::Message { asks, .. }) = Frame::read(&bytes) {
-                prop_assert!(asks.count() <= ASKS_PER_MESSAGE_MAX);
-            }
-        }
-    }
-
-    #[test]
-    fn the_other_frames_read_as_they_were_written() {
-        let mut bytes = Vec::new();
-        answer(&mut bytes, 300, &[1, 2], b"yes");
-        let Ok(Frame::Answer { correlation: 300, asks, payload: b"yes" }) =
-            Frame::read(body(&bytes))
-        else {
-            panic!()
-        };
-        assert_eq!(asks.collect::<Vec<_>>(), [1, 2]);
-        bytes.clear();
-        refusal(&mut bytes, 1, b"no");
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Refusal { correlation: 1, why: b"no" }));
-        bytes.clear();
-        credit(&mut bytes, u64::MAX);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Credit { granted: u64::MAX }));
-        bytes.clear();
-        cancel(&mut bytes, 7);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Cancel { correlation: 7 }));
-        bytes.clear();
-        publication(&mut bytes, "news", 5, b"hear");
-        let heard = Frame::Publication { topic: "news", schema: 5, payload: b"hear" };
-        assert_eq!(Frame::read(body(&bytes)), Ok(heard));
-        bytes.clear();
-        undelivered(&mut bytes, 9, b"gone");
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Undelivered { actor: 9, why: b"gone" }));
-    }
-
-    #[test]
-    fn the_bytes_of_a_message_are_what_they_were_when_the_protocol_was_frozen() {
-        let mut bytes = Vec::new();
-        message(&mut bytes, 300, 0x0403_0201, &[5], b"x");
-        assert_eq!(bytes, [11, 0, 0, 0, 1, 1, 0xac, 2, 1, 2, 3, 4, 1, 5, b'x']);
-    }
-
-    #[test]
-    fn a_field_that_must_be_understood_is_refused_and_another_is_skipped() {
-        let with = |tag: u8| [MESSAGE, FIELDS, 1, 0, 0, 0, 0, 3, tag, 1, 9, b'p'];
-        assert_eq!(Frame::read(&with(0x81)), Err(FrameError::UnknownField(0x81)));
-        assert!(matches!(Frame::read(&with(1)), Ok(Frame::Message { payload: b"p", .. })));
-    }
-
-    #[test]
-    fn what_an_old_node_does_not_know_it_refuses() {
-        assert_eq!(Frame::read(&[99]), Err(FrameError::UnknownKind(99)));
-        assert_eq!(Frame::read(&[MESSAGE, 4, 1, 0, 0, 0, 0]), Err(FrameError::UnknownFlags(4)));
-        assert_eq!(Frame::read(&[]), Err(FrameError::Truncated));
-        assert_eq!(Frame::read(&[CANCEL, 0xff]), Err(FrameError::Truncated));
-        let endless = [&[CANCEL][..], &[0xff; 10]].concat();
-        assert_eq!(Frame::read(&endless), Err(FrameError::Number));
-    }
-
-    #[test]
-    fn a_length_beyond_the_limit_is_refused_before_anything_is_reserved() {
-        let lie = u32::MAX.to_le_bytes();
-        assert!(matches!(first_length(&lie, 1024), Err(FrameError::TooLarge { .. })));
-        assert_eq!(first_length(&lie[..3], 1024), Ok(None));
-    }
-}
+mod tests;
