@@ -114,12 +114,16 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
                 let opened = match hello.lane {
                     Lane::Control => Coordinate::ControlOpened(hello, stream),
                     Lane::Data => Coordinate::DataOpened(hello, stream),
+                    Lane::Rider => Coordinate::RiderOpened(hello.link, stream),
                 };
                 let _ = coordinator.tell(opened).await;
             }
         }
         Err(refusal) => {
-            let quiet = matches!(refusal, Refusal::Crossed | Refusal::AlreadyLinked { .. });
+            let quiet = matches!(
+                refusal,
+                Refusal::Crossed | Refusal::AlreadyLinked { .. } | Refusal::NoRider
+            );
             if quiet {
                 tracing::debug!(target: "umbel", %peer, %refusal, "refused");
             } else {

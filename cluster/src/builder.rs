@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use thiserror::Error;
+use umbel_actors::ractor::SpawnErr;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
 use umbel_protocol::{Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError};
 
@@ -13,6 +14,7 @@ use crate::config::NodeConfig;
 use crate::coordinator::{Coordinate, Coordinator};
 use crate::home::NodeHome;
 use crate::node::Node;
+use crate::rider::{Rider, RiderError};
 use crate::transport::{TcpTransport, Transport, TransportError};
 
 /// The messages that wait for the coordinator: control traffic of all peers. A full mailbox makes
@@ -30,6 +32,7 @@ pub struct NodeBuilder {
     listen: Option<String>,
     advertise: Option<String>,
     seeds: Vec<String>,
+    rider: Option<Arc<dyn Rider>>,
     config: NodeConfig,
 }
 
@@ -84,9 +87,23 @@ pub enum StartError {
         most = NodeConfig::FRAME_BYTES_MOST
     )]
     FrameBytes(usize),
+    /// What was to ride on the node's links did not start.
+    #[error("the rider did not start: {0}")]
+    Rider(#[source] RiderError),
     /// The node's own actors did not start.
     #[error(transparent)]
-    Spawn(#[from] SpawnError),
+    Spawn(SpawnError),
+}
+
+impl From<SpawnError> for StartError {
+    fn from(why: SpawnError) -> Self {
+        if let SpawnError::Failed(SpawnErr::StartupFailed(cause)) = &why
+            && let Some(cause) = cause.downcast_ref::<RiderError>()
+        {
+            return Self::Rider(cause.clone());
+        }
+        Self::Spawn(why)
+    }
 }
 
 impl NodeBuilder {
@@ -134,6 +151,12 @@ impl NodeBuilder {
     /// one of them the node learns of all others.
     pub fn join<S: Into<String>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
         self.seeds.extend(seeds.into_iter().map(Into::into));
+        self
+    }
+
+    /// What rides on the node's links. Default: nothing.
+    pub fn rider(mut self, rider: impl Rider) -> Self {
+        self.rider = Some(Arc::new(rider));
         self
     }
 
@@ -194,7 +217,7 @@ impl NodeBuilder {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
         };
-        let coordinator = Coordinator { home: home.clone(), transport };
+        let coordinator = Coordinator { home: home.clone(), transport, rider: self.rider };
         let coordinator = system.spawn_with(options, coordinator, ()).await?;
         let acceptor = listener.map(|listener| {
             let accepting = acceptor::run(listener, home.clone(), coordinator.clone());

@@ -1,6 +1,7 @@
 //! The actor that carries out what [`Peers`] decides.
 
 mod link;
+mod rides;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +12,16 @@ use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Exit, Message, Myself, Reply, Timer,
 };
 use umbel_protocol::{
-    Control, Endpoint, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers, PeersInput,
-    PeersOutput, PeersView, Reason, Refusal, RegistryInput,
+    Control, Endpoint, Hello, InterestInput, Lane, LinkEnd, LinkId, NodeId, NodeName, Peers,
+    PeersInput, PeersOutput, PeersView, Reason, Refusal, RegistryInput,
 };
 
 use self::link::{Link, Streams};
+use self::rides::Rides;
 use crate::greeting::{self, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
+use crate::rider::Rider;
 use crate::task::OwnedTask;
 use crate::transport::{ByteStream, Transport};
 
@@ -33,6 +36,8 @@ pub(crate) enum Coordinate {
     ControlOpened(Hello, Box<dyn ByteStream>),
     /// The welcome for a data lane was said.
     DataOpened(Hello, Box<dyn ByteStream>),
+    /// The welcome for a rider's lane was said.
+    RiderOpened(LinkId, Box<dyn ByteStream>),
     /// A dial has ended.
     Dialled(LinkId, Result<Dialled, DialError>),
     /// Something came over a control lane.
@@ -59,6 +64,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Coordinator {
     pub(crate) home: Arc<NodeHome>,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) rider: Option<Arc<dyn Rider>>,
 }
 
 /// What only the coordinator knows. All connections and tasks of the node's links are in it, and end
@@ -71,7 +77,8 @@ pub(crate) struct Links {
     /// up or [`Peers`] closes them.
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
-    dials: BTreeMap<LinkId, OwnedTask>,
+    rides: Rides,
+    dials: BTreeMap<LinkId, (Endpoint, OwnedTask)>,
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
@@ -84,6 +91,8 @@ struct Opening {
     peer: Option<(NodeId, Option<Endpoint>)>,
     control: Option<Box<dyn ByteStream>>,
     data: Option<Box<dyn ByteStream>>,
+    /// Where this node has dialled, if it has.
+    dialled: Option<Endpoint>,
 }
 
 impl Actor for Coordinator {
@@ -97,12 +106,16 @@ impl Actor for Coordinator {
         (): (),
     ) -> Result<Links, ActorProcessingErr> {
         let peers = Peers::new(self.home.config.peers.clone(), self.home.me.clone())?;
+        if let Some(rider) = &self.rider {
+            rider.start(self.home.system.clone(), self.home.identity.clone()).await?;
+        }
         Ok(Links {
             home: self.home.clone(),
             peers,
             started: Instant::now(),
             opening: BTreeMap::new(),
             up: BTreeMap::new(),
+            rides: Rides::new(self.rider.clone()),
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
@@ -145,6 +158,10 @@ impl Turn<'_> {
     fn take(&mut self, message: Coordinate) {
         match message {
             Coordinate::Join(seeds) => self.step(PeersInput::Join { seeds }),
+            Coordinate::Hello(hello, reply) if hello.lane == Lane::Rider => {
+                let judged = self.links.rides.judge(&hello);
+                reply.send(judged.map_or_else(Verdict::Refused, |()| Verdict::Accepted));
+            }
             Coordinate::Hello(hello, reply) => {
                 self.step(PeersInput::HelloReceived { token: 0, hello });
                 let verdict = self.links.verdict.take();
@@ -163,6 +180,9 @@ impl Turn<'_> {
                     opening.data = Some(stream);
                     self.opened(hello.link);
                 }
+            }
+            Coordinate::RiderOpened(link, stream) => {
+                self.links.rides.opened(link, stream, &self.shell.home);
             }
             Coordinate::Dialled(link, result) => self.dialled(link, result),
             Coordinate::Control(link, message) => self.control(link, message),
@@ -199,11 +219,11 @@ impl Turn<'_> {
     }
 
     fn dialled(&mut self, link: LinkId, result: Result<Dialled, DialError>) {
-        self.links.dials.remove(&link);
+        let dialled = self.links.dials.remove(&link).map(|(endpoint, _)| endpoint);
         match result {
             Ok(Dialled { welcome, control, data }) => {
                 let peer = Some((welcome.node, welcome.listen));
-                let opening = Opening { peer, control: Some(control), data: Some(data) };
+                let opening = Opening { peer, control: Some(control), data: Some(data), dialled };
                 self.links.opening.insert(link, opening);
                 self.opened(link);
             }
@@ -320,6 +340,7 @@ impl Turn<'_> {
     ) {
         let home = self.shell.home.clone();
         let (transport, own) = (self.shell.transport.clone(), self.own.clone());
+        let to = endpoint.clone();
         let dial = OwnedTask::spawn(async move {
             let (terms, within) = (home.terms(), home.config.handshake_deadline);
             let transport = &*transport;
@@ -328,12 +349,13 @@ impl Turn<'_> {
             let dialled = dialled.await;
             let _ = own.tell(Coordinate::Dialled(link, dialled)).await;
         });
-        self.links.dials.insert(link, dial);
+        self.links.dials.insert(link, (to, dial));
     }
 
     fn peer_up(&mut self, id: &NodeId, link: LinkId) {
         let opening = self.links.opening.remove(&link);
-        let Some(Opening { control: Some(control), data: Some(data), .. }) = opening else {
+        let Some(Opening { control: Some(control), data: Some(data), dialled, .. }) = opening
+        else {
             unreachable!("a link comes up when both its lanes are open");
         };
         let home = self.shell.home.clone();
@@ -341,6 +363,7 @@ impl Turn<'_> {
         let opened = Link::open(link, peer, &home, Streams { control, data }, &self.own);
         home.link_is_up(id, opened.control.clone());
         self.links.up.insert(link, opened);
+        self.links.rides.link_up(link, id.clone(), dialled, &home, &self.shell.transport);
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
         tracing::info!(target: "umbel", peer = %id, %link, "linked");
         let told = home
@@ -368,6 +391,7 @@ impl Turn<'_> {
     fn close(&mut self, id: LinkId, why: &LinkEnd) {
         self.links.opening.remove(&id);
         self.links.dials.remove(&id);
+        self.links.rides.link_down(id);
         if let Some(link) = self.links.up.remove(&id) {
             metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
             let farewell = match why {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use umbel_actors::codec::{self, DecodeError, Limits};
-use umbel_protocol::{Endpoint, Hello, Lane, LinkId, NodeName, Refusal, Terms, Welcome};
+use umbel_protocol::{Endpoint, Hello, Lane, LinkId, NodeId, NodeName, Refusal, Terms, Welcome};
 
 use crate::transport::{ByteStream, Connection, Transport, TransportError};
 
@@ -84,6 +84,25 @@ pub(crate) async fn dial(
     };
     let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
     tokio::time::timeout(within, both).await.map_err(timed_out)?
+}
+
+/// Opens the lane of a rider, on a link that is up with `peer`.
+pub(crate) async fn dial_rider(
+    transport: &dyn Transport,
+    terms: &Terms,
+    link: LinkId,
+    endpoint: &Endpoint,
+    peer: &NodeId,
+    within: Duration,
+) -> Result<Box<dyn ByteStream>, DialError> {
+    let lane = open(transport, terms, Lane::Rider, link, endpoint, Some(&peer.name), None);
+    let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
+    let (welcome, stream) = tokio::time::timeout(within, lane).await.map_err(timed_out)??;
+    if welcome.node != *peer {
+        let by = welcome.node.name;
+        return Err(DialError::Refused { by, refusal: Refusal::UnknownLink });
+    }
+    Ok(stream)
 }
 
 async fn open(

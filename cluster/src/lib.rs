@@ -51,6 +51,7 @@
 //! | [`Node::topic`] | publish and subscribe, one copy for each interested node |
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
 //! | [`NodeConfig`] | bounds and paces |
+//! | [`Rider`] | the seam to protocols of other libraries, which ride on links: `umbel-ractor-cluster` |
 //! | [`Transport`] | the seam to the network: TCP with TLS, memory, and whatever a simulation brings |
 //!
 //! What a node decides is in [`umbel_protocol`], without a clock or a socket; this crate carries it
@@ -74,6 +75,7 @@ mod node;
 mod peer;
 mod refusals;
 mod registry;
+mod rider;
 mod task;
 mod tls;
 mod topics;
@@ -85,6 +87,7 @@ pub use node::Node;
 pub use registry::{
     Change, Discovery, Instance, Offer, RESOLVE_DEADLINE, RegisterError, ResolveError,
 };
+pub use rider::{Ride, Rider, RiderError};
 pub use topics::{
     ClusterForwarding, ClusterSubscription, ClusterTopic, PublishError, Published, TopicError,
 };
