@@ -193,7 +193,11 @@ impl Turn<'_> {
                 }
             }
             Coordinate::Tick => {
-                self.links.timer = None;
+                // It may be a later timer than the one that has sent this: one that is left to itself
+                // would tick, and be followed by another, for ever.
+                if let Some((_, timer)) = self.links.timer.take() {
+                    timer.cancel();
+                }
                 self.step(PeersInput::Tick);
             }
             Coordinate::View(reply) => reply.send(self.links.peers.view()),
