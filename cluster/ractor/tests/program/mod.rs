@@ -1,5 +1,7 @@
 //! A program written for ractor_cluster. It knows nothing of Umbel, nor of any network.
 
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call, call_t, cast};
 use ractor_cluster::RactorClusterMessage;
 

@@ -178,6 +178,16 @@ pub(crate) struct Possessions {
 }
 
 impl Possessions {
+    /// Waits until the process has what it had, and no more.
+    pub(crate) async fn again(&self) {
+        let waited = tokio::time::timeout(LONG, async {
+            while Self::now() != *self {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "had {self:?}, has {:?}", Self::now());
+    }
+
     pub(crate) fn now() -> Self {
         let groups = ractor::pg::which_groups();
         let members = |group: String| {
