@@ -284,3 +284,7 @@ impl NodeEventSubscription for Events {
         self.0.change(|table| table.sessions.remove(&session.peer_addr));
     }
 }
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

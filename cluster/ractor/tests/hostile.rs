@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use umbel_actors::codec::{self, Limits};
-use umbel_cluster::{ByteStream, Credentials, TcpTransport, Transport};
+use umbel_cluster::{ByteStream, Credentials, NodeConfig, TcpTransport, Transport};
 use umbel_protocol::{
     CodecId, Hello, Incarnation, Lane, LinkId, NodeId, Refusal, VersionRange, Welcome,
 };
@@ -175,7 +175,6 @@ async fn at_ractor_clusters_own_port_nobody_gets_in() {
     for words in [name("b@b.shop"), vec![0xff; 64], b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
         let mut stranger = TcpStream::connect(door).await.unwrap();
         stranger.write_all(&words).await.unwrap();
-        stranger.shutdown().await.unwrap();
         // Nothing but a TLS alert: 21, as RFC 8446, 5.1 numbers it.
         let heard = to_its_end(&mut stranger).await;
         assert!(heard.is_empty() || heard[0] == 21, "{heard:?}");
@@ -202,6 +201,13 @@ async fn at_ractor_clusters_own_port_nobody_gets_in() {
 enum Answer {
     Welcome(Welcome),
     Refused(Refusal),
+}
+
+/// The impostor answers no pings.
+fn patient() -> NodeConfig {
+    let mut config = NodeConfig::default();
+    config.peers.silence_max = 2 * LONG;
+    config
 }
 
 /// Node `c`, by hand: a valid certificate, and no good intentions.
@@ -265,7 +271,7 @@ impl Impostor {
 
 #[tokio::test]
 async fn a_peer_that_sends_nonsense_loses_the_lane_and_nothing_else() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(patient()).await;
     let honest = shop.process();
     shop.until_ready(1).await;
     let ready = shop.lane.ready();
@@ -301,7 +307,7 @@ async fn a_peer_that_sends_nonsense_loses_the_lane_and_nothing_else() {
 
 #[tokio::test]
 async fn a_rider_of_another_kind_is_told_from_ours_before_anything_is_decoded() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(patient()).await;
     let impostor = Impostor::link(&shop).await;
     let mut stream = impostor.open(Lane::Rider).await;
     stream.write_all(b"another_rider/01").await.unwrap();

@@ -39,6 +39,10 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) async fn open() -> Self {
+        Self::open_with(quick()).await
+    }
+
+    pub(crate) async fn open_with(config: NodeConfig) -> Self {
         let alone = ALONE.get_or_init(Arc::default).clone().lock_owned().await;
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::create("shop".parse().unwrap()).unwrap();
@@ -46,7 +50,7 @@ impl Shop {
             issue(&authority, name).save(directory.path(), Overwrite::Replace).unwrap();
         }
         let lane = RactorCluster::new();
-        let node = start(load(directory.path(), "a"), None, &lane).await;
+        let node = start(load(directory.path(), "a"), None, config, &lane).await;
         Self { directory, authority, node, lane, _alone: alone }
     }
 
@@ -82,12 +86,17 @@ pub(crate) fn issue(authority: &Authority, name: &str) -> Credentials {
     authority.issue(&name.parse().unwrap(), &IssueOptions::new()).unwrap()
 }
 
-async fn start(credentials: Credentials, seed: Option<&str>, lane: &RactorCluster) -> Node {
+async fn start(
+    credentials: Credentials,
+    seed: Option<&str>,
+    config: NodeConfig,
+    lane: &RactorCluster,
+) -> Node {
     Node::builder()
         .credentials(credentials)
         .listen("127.0.0.1:0")
         .join(seed)
-        .config(quick())
+        .config(config)
         .rider(lane.clone())
         .start()
         .await
@@ -151,7 +160,7 @@ pub(crate) fn child() -> Option<Vec<String>> {
 /// Is node `b`, with a program on it, until the parent lets go.
 pub(crate) async fn be_node<P>(directory: PathBuf, seed: &str, program: impl Future<Output = P>) {
     let lane = RactorCluster::new();
-    let node = start(load(&directory, "b"), Some(seed), &lane).await;
+    let node = start(load(&directory, "b"), Some(seed), quick(), &lane).await;
     let _program = program.await;
     parent_lets_go().await;
     node.leave(Duration::from_secs(5)).await;
