@@ -75,7 +75,7 @@ async fn a_peer_that_leaves_is_no_longer_ready_and_its_actors_leave_their_groups
         process
     });
     assert!(shop.lane.ready_changed(&known).await.is_empty());
-    assert!(program::remote().is_empty());
+    shop.until("its actors have left their groups", || program::remote().is_empty()).await;
     drop(process.await.unwrap());
     shop.node.leave(LONG).await;
 }
