@@ -132,7 +132,7 @@ async fn a_new_life_has_the_lane_at_once_while_the_old_one_hangs() {
     shop.node.leave(LONG).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_each_unclean_restart_the_lane_is_ready_within_two_seconds_and_nothing_piles_up() {
     let shop = Shop::open().await;
     let restarts = std::env::var("UMBEL_RESTARTS").map_or(5, |count| count.parse().unwrap());
