@@ -13,7 +13,6 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use umbel_cluster::{Authority, Credentials, IssueOptions, Node, Overwrite};
@@ -106,7 +105,7 @@ async fn kitchen(directory: &Path, counter: &str) -> Result<(), Box<dyn Error>> 
         .start()
         .await?;
     // Until the counter is closed, however that happens: the pipe from it ends then.
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await?;
     node.leave(Duration::from_secs(1)).await;
     Ok(())
 }
