@@ -115,6 +115,7 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
                 let opened = match hello.lane {
                     Lane::Control => Coordinate::ControlOpened(hello, admitted),
                     Lane::Data => Coordinate::DataOpened(hello, admitted),
+                    Lane::Rider => Coordinate::RiderOpened(hello.link, admitted),
                 };
                 let _ = coordinator.tell(opened).await;
             }

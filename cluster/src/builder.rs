@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use umbel_actors::ractor::SpawnErr;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
 use umbel_protocol::{Endpoint, IdentityError, NodeName, PeersConfigError, Profile, ProfileError};
 
@@ -14,6 +15,7 @@ use crate::config::NodeConfig;
 use crate::coordinator::{Coordinate, Coordinator};
 use crate::home::NodeHome;
 use crate::node::Node;
+use crate::rider::{Rider, RiderError};
 use crate::seeds::{self, AnySource, SeedSource};
 use crate::transport::{AddressError, TcpTransport, Transport, TransportError};
 
@@ -35,6 +37,7 @@ pub struct NodeBuilder {
     sources: Vec<Box<dyn AnySource>>,
     roles: Vec<String>,
     version: String,
+    rider: Option<Arc<dyn Rider>>,
     config: NodeConfig,
 }
 
@@ -101,9 +104,23 @@ pub enum StartError {
         most = NodeConfig::LINK_AGE_MOST
     )]
     LinkAge(Duration),
+    /// What was to ride on the node's links did not start.
+    #[error("the rider did not start: {0}")]
+    Rider(#[source] RiderError),
     /// The node's own actors did not start.
     #[error(transparent)]
-    Spawn(#[from] SpawnError),
+    Spawn(SpawnError),
+}
+
+impl From<SpawnError> for StartError {
+    fn from(why: SpawnError) -> Self {
+        if let SpawnError::Failed(SpawnErr::StartupFailed(cause)) = &why
+            && let Some(cause) = cause.downcast_ref::<RiderError>()
+        {
+            return Self::Rider(cause.clone());
+        }
+        Self::Spawn(why)
+    }
 }
 
 impl NodeBuilder {
@@ -173,6 +190,12 @@ impl NodeBuilder {
         self
     }
 
+    /// What rides on the node's links. Default: nothing.
+    pub fn rider(mut self, rider: impl Rider) -> Self {
+        self.rider = Some(Arc::new(rider));
+        self
+    }
+
     /// Bounds and paces.
     pub fn config(mut self, config: NodeConfig) -> Self {
         self.config = config;
@@ -236,7 +259,7 @@ impl NodeBuilder {
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
         };
         let (shared, own) = (home.clone(), transport.clone());
-        let coordinator = Coordinator { home: shared, transport: own, profile };
+        let coordinator = Coordinator { home: shared, transport: own, profile, rider: self.rider };
         let coordinator = system.spawn_with(options, coordinator, ()).await?;
         let acceptor = listener.map(|listener| {
             let accepting = acceptor::run(listener, home.clone(), coordinator.clone());

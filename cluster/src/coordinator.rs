@@ -3,6 +3,7 @@
 mod line;
 mod link;
 mod renewal;
+mod rides;
 mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +21,12 @@ use umbel_protocol::{
 
 use self::line::Side;
 use self::link::{Link, Streams};
+use self::rides::Rides;
 use self::troubles::Troubles;
 use crate::greeting::{self, Admitted, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
+use crate::rider::Rider;
 use crate::task::OwnedTask;
 use crate::transport::Transport;
 
@@ -40,6 +43,8 @@ pub(crate) enum Coordinate {
     ControlOpened(Hello, Admitted),
     /// The welcome for a data lane was said.
     DataOpened(Hello, Admitted),
+    /// The welcome for a rider's lane was said.
+    RiderOpened(LinkId, Admitted),
     /// A dial has ended.
     Dialled(LinkId, Result<Dialled, DialError>),
     /// Something came over a control lane.
@@ -74,6 +79,7 @@ pub(crate) struct Coordinator {
     pub(crate) transport: Arc<dyn Transport>,
     /// What this node tells of itself.
     pub(crate) profile: Profile,
+    pub(crate) rider: Option<Arc<dyn Rider>>,
 }
 
 /// What only the coordinator knows. All connections and tasks of the node's links are in it, and end
@@ -86,6 +92,7 @@ pub(crate) struct Links {
     /// up or [`Peers`] closes them.
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
+    rides: Rides,
     dials: BTreeMap<LinkId, OwnedTask>,
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
@@ -123,12 +130,16 @@ impl Actor for Coordinator {
         let me = NodeId::clone(&self.home.me());
         let peers = Peers::new(self.home.config.peers.clone(), me)?;
         let peers = peers.with_profile(self.profile.clone());
+        if let Some(rider) = &self.rider {
+            rider.start(self.home.system.clone(), self.home.identity.clone()).await?;
+        }
         Ok(Links {
             home: self.home.clone(),
             peers,
             started: Instant::now(),
             opening: BTreeMap::new(),
             up: BTreeMap::new(),
+            rides: Rides::new(self.rider.clone()),
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
@@ -171,11 +182,16 @@ struct Turn<'a> {
     links: &'a mut Links,
 }
 
-/// Whether nobody needs to be told of a refusal: two dials that cross, or a node that comes back.
+/// Whether nobody needs to be told of a refusal: two dials that cross, a node that comes back, or a
+/// rider where none is carried.
 pub(crate) fn is_usual(refusal: &Refusal) -> bool {
     matches!(
         refusal,
-        Refusal::Crossed | Refusal::AlreadyLinked { .. } | Refusal::Over(_) | Refusal::Renewing
+        Refusal::Crossed
+            | Refusal::AlreadyLinked { .. }
+            | Refusal::Over(_)
+            | Refusal::Renewing
+            | Refusal::NoRider
     )
 }
 
@@ -198,6 +214,10 @@ impl Turn<'_> {
             }
             Coordinate::Hello(hello, reply) if hello.renews() => {
                 reply.send(self.renewal_asked(&hello));
+            }
+            Coordinate::Hello(hello, reply) if hello.lane == Lane::Rider => {
+                let judged = self.links.rides.judge(&hello);
+                reply.send(judged.map_or_else(Verdict::Refused, |()| Verdict::Accepted));
             }
             Coordinate::Hello(hello, reply) => {
                 self.step(PeersInput::HelloReceived { token: 0, hello });
@@ -223,6 +243,9 @@ impl Turn<'_> {
                     self.opened(hello.link);
                 }
             }
+            Coordinate::RiderOpened(link, admitted) => {
+                self.links.rides.opened(link, admitted.stream, &self.shell.home);
+            }
             Coordinate::Dialled(link, result) => self.dialled(link, result),
             Coordinate::Renewed(link, lane, result) => self.renewed(link, lane, result),
             Coordinate::Look => {
@@ -241,7 +264,11 @@ impl Turn<'_> {
                 }
             }
             Coordinate::Tick => {
-                self.links.timer = None;
+                // It may be a later timer than the one that has sent this: one that is left to itself
+                // would tick, and be followed by another, for ever.
+                if let Some((_, timer)) = self.links.timer.take() {
+                    timer.cancel();
+                }
                 self.step(PeersInput::Tick);
             }
             Coordinate::View(reply) => reply.send(self.links.peers.view()),
@@ -429,9 +456,10 @@ impl Turn<'_> {
         let peer = home.peer(id);
         let mut opened = Link::open(link, peer, &home, streams, &self.own);
         opened.lines.extend([(Lane::Control, control_line), (Lane::Data, data_line)]);
-        opened.dialled = dialled;
+        opened.dialled.clone_from(&dialled);
         home.link_is_up(id, opened.control.clone());
         self.links.up.insert(link, opened);
+        self.links.rides.link_up(link, id.clone(), dialled, &home, &self.shell.transport);
         self.look_again();
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
         tracing::info!(target: "umbel", peer = %id, %link, "linked");
@@ -460,6 +488,7 @@ impl Turn<'_> {
     fn close(&mut self, id: LinkId, why: &LinkEnd) {
         self.links.opening.remove(&id);
         self.links.dials.remove(&id);
+        self.links.rides.link_down(id);
         if let Some(link) = self.links.up.remove(&id) {
             metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
             let farewell = match why {

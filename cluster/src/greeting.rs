@@ -96,8 +96,9 @@ pub(crate) async fn dial(
     tokio::time::timeout(within, both).await.map_err(timed_out)?
 }
 
-/// Opens another connection for one lane of a link that is up.
-pub(crate) async fn renew(
+/// Opens another connection for a lane of a link that is up: in the place of the one that it has, or a
+/// rider's, which may have none.
+pub(crate) async fn dial_lane(
     transport: &dyn Transport,
     terms: &Terms,
     lane: Lane,
@@ -106,7 +107,8 @@ pub(crate) async fn renew(
     peer: &NodeId,
     within: Duration,
 ) -> Result<Admitted, DialError> {
-    let held = Held { lost: Some(link), over: None };
+    let lost = (lane != Lane::Rider).then_some(link);
+    let held = Held { lost, over: None };
     let opened = open(transport, terms, lane, link, endpoint, Some(&peer.name), &held);
     let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
     let (welcome, admitted) = tokio::time::timeout(within, opened).await.map_err(timed_out)??;

@@ -53,6 +53,7 @@
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
 //! | [`Node::rotate`], [`Node::revoke`] | other certificates, and who is let in no more, while it works |
 //! | [`NodeConfig`] | bounds and paces |
+//! | [`Rider`] | the seam to protocols of other libraries, which ride on links: `umbel-ractor-cluster` |
 //! | [`Transport`] | the seam to the network: TCP with TLS, memory, and whatever a simulation brings |
 //!
 //! What a node decides is in [`umbel_protocol`], without a clock or a socket; this crate carries it
@@ -80,6 +81,7 @@ mod peer;
 mod refusals;
 mod registry;
 mod repeats;
+mod rider;
 mod seeds;
 mod task;
 mod tls;
@@ -94,6 +96,7 @@ pub use node::Node;
 pub use registry::{
     Change, Discovery, Instance, Offer, RESOLVE_DEADLINE, RegisterError, ResolveError,
 };
+pub use rider::{Ride, Rider, RiderError};
 pub use seeds::{Dns, RESOLVE_INTERVAL, SeedSource};
 pub use topics::{
     ClusterForwarding, ClusterSubscription, ClusterTopic, PublishError, Published, TopicError,

@@ -182,6 +182,8 @@ async fn a_data_lane_without_its_control_lane_is_refused() {
     let impostor = Impostor::new(&issue(&shop, "b"), &node);
     let (_, answer) = impostor.say(&Hello { lane: Lane::Data, ..hello("shop", "b") }).await;
     assert!(matches!(answer, Answer::Refused(Refusal::UnknownLink)), "{answer:?}");
+    let (_, answer) = impostor.say(&Hello { lane: Lane::Rider, ..hello("shop", "b") }).await;
+    assert!(matches!(answer, Answer::Refused(Refusal::NoRider)), "{answer:?}");
 }
 
 #[tokio::test]
@@ -217,6 +219,7 @@ async fn violate(lane: Lane, bytes: &[u8]) {
     let broken = match lane {
         Lane::Control => &mut control.stream,
         Lane::Data => &mut data.stream,
+        Lane::Rider => unreachable!("this node carries no rider"),
     };
     broken.write_all(bytes).await.unwrap();
     broken.flush().await.unwrap();

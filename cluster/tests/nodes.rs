@@ -341,3 +341,24 @@ async fn a_link_that_was_cut_is_dialled_again_and_what_is_registered_comes_back(
     let within = Duration::from_millis(100);
     assert_eq!(remote.ask_within(within, Greet::Count).await, Err(AskError::TimedOut(within)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_asked_at_the_moment_of_its_wake_up_keeps_one_timer() {
+    let network = MemoryNetwork::new();
+    let identity = Identity::new("house".parse().unwrap(), "a".parse().unwrap());
+    let node = Node::builder()
+        .transport(network.transport(identity))
+        // Nobody is there: it wakes up to dial again and again.
+        .join(["nowhere"])
+        .start()
+        .await
+        .unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..20_000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        node.peers().await.unwrap();
+    }
+    // The timer, and a dial that may be under way.
+    assert!(tasks() <= before + 2, "{} tasks, and {before} in the beginning", tasks());
+}

@@ -79,6 +79,7 @@ impl World {
                         let (peer, listen) = (welcome.node, welcome.listen);
                         self.step(end, PeersInput::LinkUp { link, peer, listen });
                     }
+                    (Ok(()), Lane::Rider) => unreachable!("no machine here carries a rider"),
                 }
             }
             Packet::Answer(_, Err(refusal)) => {

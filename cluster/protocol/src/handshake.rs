@@ -186,6 +186,9 @@ pub enum Lane {
     Control,
     /// Messages of actors. Opened when the control lane is welcome.
     Data,
+    /// A protocol of another library that rides on the link. Opened when the link is up, by the side
+    /// that dialled it, and only where both ends carry a rider.
+    Rider,
 }
 
 impl fmt::Display for Lane {
@@ -193,6 +196,7 @@ impl fmt::Display for Lane {
         f.write_str(match self {
             Self::Control => "control",
             Self::Data => "data",
+            Self::Rider => "rider",
         })
     }
 }

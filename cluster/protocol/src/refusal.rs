@@ -100,8 +100,8 @@ pub enum Refusal {
     /// The refusing node has as many handshakes under way as it allows.
     #[error("too many handshakes are under way: dial again later")]
     Busy,
-    /// A data lane came without a control lane before it.
-    #[error("no control lane was accepted for this data lane: dial the control lane first")]
+    /// A lane came without the lanes that go before it, or for a link that is no more.
+    #[error("the refusing node has no such link with the dialling one: dial a new one")]
     UnknownLink,
     /// The dialler knew whom it wanted, and somebody else answered.
     #[error("dialled {expected}, but {found} answered there")]
@@ -114,6 +114,9 @@ pub enum Refusal {
     /// The refusing node is about to stop.
     #[error("the refusing node is leaving the cluster: dial another")]
     Leaving,
+    /// The refusing node has no rider for the lane.
+    #[error("the refusing node carries no rider: switch it on there, or leave it off here")]
+    NoRider,
 }
 
 impl Refusal {
@@ -147,6 +150,7 @@ impl Refusal {
             Self::UnknownLink => "unknown-link",
             Self::WrongNode { .. } => "wrong-node",
             Self::Leaving => "leaving",
+            Self::NoRider => "no-rider",
         }
     }
 }

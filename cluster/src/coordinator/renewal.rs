@@ -131,7 +131,8 @@ impl Turn<'_> {
         line.dial = Some(OwnedTask::spawn(async move {
             let (terms, within) = (home.terms(), home.config.handshake_deadline);
             let transport = &*transport;
-            let renewed = greeting::renew(transport, &terms, lane, id, &endpoint, &peer, within);
+            let renewed =
+                greeting::dial_lane(transport, &terms, lane, id, &endpoint, &peer, within);
             let _ = own.tell(Coordinate::Renewed(id, lane, renewed.await)).await;
         }));
     }

@@ -9,6 +9,8 @@ impl Peers {
         let judged = match hello.lane {
             Lane::Control => self.control_lane(turn, hello),
             Lane::Data => self.data_lane(hello),
+            // A rider changes nothing about who is linked: the shell lets it in.
+            Lane::Rider => Err(Refusal::UnknownLink),
         };
         turn.outputs.push(match judged {
             Ok(()) => PeersOutput::Accept { token, link: hello.link },
