@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -22,6 +23,13 @@ use crate::topics::Sink;
 
 /// The protocol versions that this build speaks.
 pub(crate) const PROTOCOL: VersionRange = VersionRange { min: 1, max: 1 };
+
+/// How long whoever registers waits for a peer that does not keep up: as long as a peer may be
+/// silent. What waits for it may grow then, until its link is given up.
+const CONGESTION_MAX: Duration = Duration::from_secs(5);
+
+/// How soon one who waits for a lane looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What all parts of a node share.
 pub(crate) struct NodeHome {
@@ -166,6 +174,24 @@ impl NodeHome {
         let outputs = interest.step(input)?;
         self.carry_out(outputs, Control::Interest, |_| {});
         Ok(())
+    }
+
+    /// There is room on the control lane of a link: what its peer is still to be sent goes on.
+    pub(crate) fn room(&self, peer: &NodeId) {
+        // A part of a snapshot is no larger than when its entries were let in.
+        let _ = self.registry(RegistryInput::Room { peer: peer.clone() });
+        let _ = self.interest(InterestInput::Room { peer: peer.clone() });
+    }
+
+    /// Ends when every peer keeps up with what it is told over its control lane; or after
+    /// [`CONGESTION_MAX`], for the sake of all others.
+    pub(crate) async fn peers_keep_up(&self) {
+        let keeping_up = async {
+            while self.controls.lock().values().any(ControlSender::is_congested) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(CONGESTION_MAX, keeping_up).await;
     }
 
     /// Does what a replica says; the caller holds its lock, so that lanes hear of it in order.

@@ -113,6 +113,9 @@ impl Node {
 
     /// As [`Node::register`], with tags and metadata. Once more replaces them.
     ///
+    /// Waits while a linked node has 4 MiB of such news to read already, for at most 5 s; so however
+    /// much is registered at once, no link is lost that still moves.
+    ///
     /// # Errors
     /// [`RegisterError`]; nothing is registered.
     pub async fn register_with<M: RemoteMessage>(
@@ -136,6 +139,7 @@ impl Node {
         let id = actor.id();
         let name = EntryName::new(name)?;
         let home = self.home().clone();
+        home.peers_keep_up().await;
         home.export(actor.clone());
         home.registry(RegistryInput::Register { name, actor: id, entry })?;
         if home.wills.lock().insert(id) {

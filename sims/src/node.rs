@@ -58,9 +58,11 @@ impl Machine {
         let incarnation = umbel_protocol::Incarnation(self.lives);
         let id = NodeId { name: self.name.clone(), incarnation };
         let peers = Peers::new(PeersConfig::default(), id.clone());
+        let limits = ReplicaLimits { message_entries_max: 2, ..ReplicaLimits::default() };
         self.running = Some(Life {
             peers: peers.expect("the default configuration can work"),
-            registry: Registry::new(id.clone(), ReplicaLimits::default()),
+            // So small that a snapshot has several parts.
+            registry: Registry::new(id.clone(), limits),
             id,
             started: now,
             paused_until: None,

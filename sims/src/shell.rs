@@ -164,6 +164,7 @@ impl World {
             Control::Peers(peers) => return self.step(end, PeersInput::Learned { link, peers }),
             Control::Goodbye => return self.step(end, PeersInput::Goodbye { link }),
             Control::Registry(message) => {
+                let from = from.clone();
                 let taken = self.registry(end, RegistryInput::Received { from, message });
                 if !taken {
                     let why = LinkEnd::Violation(Reason::cut("registry"));
@@ -172,6 +173,8 @@ impl World {
             }
             _ => {}
         }
+        // Whoever is heard takes part: a sign as good as any that its end of the wire has room.
+        self.registry(end, RegistryInput::Room { peer: from });
         self.step(end, PeersInput::Heard { link });
     }
 
@@ -350,7 +353,7 @@ impl World {
             origin: ghost.clone(),
             version: 1,
             part: 0,
-            parts: 1,
+            last: true,
             entries: vec![(key, entry(0, 0))],
         };
         self.registry(end, RegistryInput::Received { from: ghost.clone(), message });

@@ -81,6 +81,11 @@ pub enum RegistryInput {
         /// Who.
         peer: NodeId,
     },
+    /// [`ReplicaInput::Room`](crate::ReplicaInput::Room).
+    Room {
+        /// Who.
+        peer: NodeId,
+    },
     /// A [`Control::Registry`](crate::Control::Registry) has arrived.
     Received {
         /// From the peer at the other end of the link, as authenticated by the link.
@@ -131,6 +136,7 @@ impl Registry {
             }
             RegistryInput::PeerUp { peer } => self.replicate(ReplicaInput::PeerUp { peer }),
             RegistryInput::PeerDown { peer } => self.replicate(ReplicaInput::PeerDown { peer }),
+            RegistryInput::Room { peer } => self.replicate(ReplicaInput::Room { peer }),
             RegistryInput::Received { from, message } => {
                 self.replicate(ReplicaInput::Received { from, message })
             }

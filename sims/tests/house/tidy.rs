@@ -9,6 +9,7 @@ const LINES_MAX: usize = 500;
 /// The files that are longer, and why they are one.
 const LONGER: &[(&str, &str)] = &[
     ("cluster/src/lane/data_tests.rs", "one promise of the lane after the other"),
+    ("cluster/protocol/src/replica/tests.rs", "one rule of the replica after the other"),
     ("cluster/protocol/src/peers/tests.rs", "one rule of the peers after the other"),
 ];
 

@@ -26,13 +26,12 @@ fn register(registry: &mut Registry, name: &str, actor: u64) -> Vec<RegistryOutp
 fn join(to: &mut Registry, from: &mut Registry) -> Vec<RegistryOutput> {
     let (to_id, from_id) = (to.replica.me().clone(), from.replica.me().clone());
     to.step(RegistryInput::PeerUp { peer: from_id.clone() }).unwrap();
-    let sent = from.step(RegistryInput::PeerUp { peer: to_id }).unwrap();
+    let mut sent = from.step(RegistryInput::PeerUp { peer: to_id.clone() }).unwrap();
     let mut told = Vec::new();
-    for output in sent {
-        if let RegistryOutput::Send { message, .. } = output {
-            let input = RegistryInput::Received { from: from_id.clone(), message };
-            told.extend(to.step(input).unwrap());
-        }
+    while let Some(RegistryOutput::Send { message, .. }) = sent.pop() {
+        let input = RegistryInput::Received { from: from_id.clone(), message };
+        told.extend(to.step(input).unwrap());
+        sent.extend(from.step(RegistryInput::Room { peer: to_id.clone() }).unwrap());
     }
     told
 }
@@ -140,7 +139,7 @@ fn a_peer_whose_entry_has_too_many_tags_is_found_out() {
         origin: node("a", 1),
         version: 1,
         part: 0,
-        parts: 1,
+        last: true,
         entries: vec![(key, entry)],
     };
     let received = RegistryInput::Received { from: node("a", 1), message };
