@@ -376,7 +376,9 @@ impl<M: RemoteMessage> Discovery<M> {
         if entry.message_type().as_str() != schema::<M>() {
             return None;
         }
-        let instance = Instance::new(&self.home, Found { node: &node, actor, entry: &entry })?;
+        let name = &event.key.name;
+        let found = Found { name, node: &node, actor, entry: &entry };
+        let instance = Instance::new(&self.home, found)?;
         match place {
             Ok(place) => {
                 self.instances[place] = instance.clone();

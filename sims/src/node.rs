@@ -47,6 +47,7 @@ pub(crate) enum Item {
     Packet(LinkId, Side, Packet),
     DialTimedOut(LinkId),
     Wake,
+    Room(NodeId),
     Work,
 }
 

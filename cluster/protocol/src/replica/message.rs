@@ -60,6 +60,16 @@ pub enum Change<K, V> {
     },
 }
 
+impl<K, V> Change<K, V> {
+    /// The key of the entry.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        match self {
+            Self::Put { key, .. } | Self::Remove { key } => key,
+        }
+    }
+}
+
 impl<K, V> ReplicaMessage<K, V> {
     /// Whose entries the message is about.
     #[must_use]
