@@ -19,6 +19,7 @@ use self::link::{Link, Streams};
 use crate::greeting::{self, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
+use crate::registry::look_after;
 use crate::task::OwnedTask;
 use crate::transport::{ByteStream, Transport};
 
@@ -77,6 +78,8 @@ pub(crate) struct Links {
     timer: Option<(Duration, Timer)>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
+    /// Looks after the health of what is registered.
+    _health: OwnedTask,
 }
 
 #[derive(Default)]
@@ -107,6 +110,7 @@ impl Actor for Coordinator {
             verdict: None,
             timer: None,
             farewells: Vec::new(),
+            _health: OwnedTask::spawn(look_after(self.home.clone())),
         })
     }
 

@@ -8,17 +8,18 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use umbel_actors::codec::CODEC_ID;
 use umbel_actors::wire::{ActorPath, Deliver, Imported, WireError};
-use umbel_actors::{DeadLetter, System, Topic};
+use umbel_actors::{DeadLetter, System};
 use umbel_protocol::{
     CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestView,
-    NodeId, NodeName, Registry, RegistryEvent, RegistryInput, ReplicaError, ReplicaEvent,
-    ReplicaLimits, ReplicaMessage, ReplicaOutput, Terms, VersionRange,
+    NodeId, NodeName, Registry, RegistryInput, ReplicaError, ReplicaEvent, ReplicaLimits,
+    ReplicaMessage, ReplicaOutput, Terms, VersionRange,
 };
 
 use crate::config::NodeConfig;
 use crate::lane::{ControlSender, Home, Publication};
 use crate::peer::Peer;
 use crate::refusals::Refusals;
+use crate::registry::{Wards, Watchers};
 use crate::topics::Sink;
 
 /// The protocol versions that this build speaks.
@@ -30,6 +31,9 @@ const CONGESTION_MAX: Duration = Duration::from_secs(5);
 
 /// How soon one who waits for a lane looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How often in a row a node that leaves must find its links quiet.
+const SETTLED_LOOKS: u32 = 4;
 
 /// What all parts of a node share.
 pub(crate) struct NodeHome {
@@ -47,8 +51,9 @@ pub(crate) struct NodeHome {
     /// Counts the changes of `controls`.
     links_changed: watch::Sender<u64>,
     registry: Mutex<Registry>,
-    /// Told under the registry's lock, so that whoever subscribes under it misses nothing.
-    pub(crate) registry_events: Topic<RegistryEvent>,
+    pub(crate) watchers: Watchers,
+    /// The actors that this node has registered, and how they do.
+    pub(crate) wards: Wards,
     /// The actors whose entries go when they do.
     pub(crate) wills: Mutex<BTreeSet<u64>>,
     interest: Mutex<Interest>,
@@ -75,7 +80,8 @@ impl NodeHome {
             system,
             identity,
             registry: Mutex::new(Registry::new(me.clone(), limits.clone())),
-            registry_events: Topic::new("umbel.registry"),
+            watchers: Watchers::default(),
+            wards: Wards::new(),
             interest: Mutex::new(Interest::new(me.clone(), limits)),
             me,
             config,
@@ -158,7 +164,7 @@ impl NodeHome {
         let mut registry = self.registry.lock();
         let outputs = registry.step(input)?;
         self.carry_out(outputs, Control::Registry, |event| {
-            self.registry_events.publish(event);
+            self.watchers.publish(&event);
         });
         Ok(())
     }
@@ -192,6 +198,24 @@ impl NodeHome {
             }
         };
         let _ = tokio::time::timeout(CONGESTION_MAX, keeping_up).await;
+    }
+
+    /// Ends when no question is open over any link, ours or a peer's, and what was told last is on
+    /// its way; and when this has been so for a while: what a peer has asked before it was told is
+    /// on its way, too.
+    pub(crate) async fn settled(&self) {
+        let mut looks = 0;
+        while looks < SETTLED_LOOKS {
+            let lanes: Vec<_> = self.controls.lock().clone().into_iter().collect();
+            if lanes.is_empty() {
+                return;
+            }
+            let is_quiet = |(id, control): &(NodeId, ControlSender)| {
+                control.is_idle() && self.peer(id).asks_in_flight() == 0
+            };
+            looks = if lanes.iter().all(is_quiet) { looks + 1 } else { 0 };
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Does what a replica says; the caller holds its lock, so that lanes hear of it in order.

@@ -86,6 +86,11 @@ impl Peer {
         }
     }
 
+    /// The questions that wait for their answers, ours and the peer's.
+    pub(crate) fn asks_in_flight(&self) -> usize {
+        self.link.load().as_ref().map_or(0, |link| link.data.asks_in_flight())
+    }
+
     fn unreachable(&self) -> RouteError {
         RouteError::Unreachable(self.id.name.to_string())
     }

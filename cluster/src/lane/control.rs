@@ -78,6 +78,11 @@ impl ControlSender {
         !self.outbox.is_closed() && self.outbox.bytes() > CONGESTED_BYTES
     }
 
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_closed() || self.outbox.is_empty()
+    }
+
     /// Writes what waits, then ends the lane.
     pub(crate) fn close(&self) {
         self.outbox.close();
