@@ -25,10 +25,6 @@ use crate::topics::Sink;
 /// The protocol versions that this build speaks.
 pub(crate) const PROTOCOL: VersionRange = VersionRange { min: 1, max: 1 };
 
-/// How long whoever registers waits for a peer that does not keep up: as long as a peer may be
-/// silent. What waits for it may grow then, until its link is given up.
-const CONGESTION_MAX: Duration = Duration::from_secs(5);
-
 /// How soon one who waits for a lane looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -189,15 +185,16 @@ impl NodeHome {
         let _ = self.interest(InterestInput::Room { peer: peer.clone() });
     }
 
-    /// Ends when every peer keeps up with what it is told over its control lane; or after
-    /// [`CONGESTION_MAX`], for the sake of all others.
-    pub(crate) async fn peers_keep_up(&self) {
+    /// Ends when every peer keeps up with what it is told over its control lane; or after `max`, for
+    /// the sake of all others: what waits for who does not keep up may grow then, until its link is
+    /// given up.
+    pub(crate) async fn peers_keep_up(&self, max: Duration) {
         let keeping_up = async {
             while self.controls.lock().values().any(ControlSender::is_congested) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        let _ = tokio::time::timeout(CONGESTION_MAX, keeping_up).await;
+        let _ = tokio::time::timeout(max, keeping_up).await;
     }
 
     /// Ends when no question is open over any link, ours or a peer's, and what was told last is on
@@ -247,9 +244,7 @@ impl NodeHome {
     }
 
     fn broadcast(&self, message: &Control) {
-        for control in self.controls.lock().values() {
-            control.send(message);
-        }
+        ControlSender::send_to_all(self.controls.lock().values(), message);
     }
 }
 

@@ -32,6 +32,10 @@ pub use self::pick::{ByKey, Candidate, LeastLoaded, LocalFirst, Pick, Random, Ro
 /// How long [`Node::resolve`] waits for somebody to register the name: as long as an ask waits.
 pub const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long whoever registers waits for a peer that does not keep up: as long as a peer may be
+/// silent.
+const KEEP_UP_MAX: Duration = Duration::from_secs(5);
+
 /// What to tell of an actor when it is registered, and how its health is checked.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
@@ -165,7 +169,7 @@ impl Node {
         }
         let name = EntryName::new(name)?;
         let home = self.home().clone();
-        home.peers_keep_up().await;
+        home.peers_keep_up(KEEP_UP_MAX).await;
         home.export(actor.clone());
         let (check, config) = (offer.check, offer.health);
         home.take_in(Registration { name, actor: actor.clone(), entry, check, config })?;

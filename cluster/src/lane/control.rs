@@ -59,17 +59,26 @@ impl ControlSender {
 
     /// Puts a message on its way; nothing happens on a closed lane.
     pub(crate) fn send(&self, message: &Control) {
+        Self::send_to_all([self], message);
+    }
+
+    /// Puts a message on its way over several lanes.
+    pub(crate) fn send_to_all<'a>(lanes: impl IntoIterator<Item = &'a Self>, message: &Control) {
         let mut bytes = vec![0; 4];
-        if let Err(why) = codec::encode(message, &mut bytes, CONTROL_BYTES_MAX) {
-            // Our own messages keep within their bounds; a link that would miss one is no good.
-            tracing::error!(target: "umbel", %why, "a control message could not be encoded");
-            return self.close();
-        }
+        let encoded = codec::encode(message, &mut bytes, CONTROL_BYTES_MAX);
         let length = (bytes.len() - 4) as u32;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
-        let waiting = self.outbox.send_exempt(|buffer| buffer.extend_from_slice(&bytes));
-        if waiting.is_ok_and(|bytes| bytes > BACKLOG_BYTES_MAX) {
-            self.close();
+        for lane in lanes {
+            if let Err(why) = &encoded {
+                // Our own messages keep within their bounds; a link that would miss one is no good.
+                tracing::error!(target: "umbel", %why, "a control message could not be encoded");
+                lane.close();
+                continue;
+            }
+            let waiting = lane.outbox.send_exempt(|buffer| buffer.extend_from_slice(&bytes));
+            if waiting.is_ok_and(|bytes| bytes > BACKLOG_BYTES_MAX) {
+                lane.close();
+            }
         }
     }
 

@@ -24,6 +24,13 @@ use crate::home::NodeHome;
 /// How often it is looked at how much waits for the actors. What has changed is told then.
 const LOADS_EVERY: Duration = Duration::from_secs(1);
 
+/// How many actors are looked at before it is seen whether peers keep up with what is told of them.
+const ROUND: usize = 256;
+
+/// How long is waited for peers then: so that who does not read what it is told makes nobody's
+/// health wait for long.
+const KEEP_UP_MAX: Duration = Duration::from_millis(100);
+
 /// An actor under one of its names.
 type Ward = (u64, EntryName);
 
@@ -232,12 +239,12 @@ impl NodeHome {
         self.step(&mut state, &ward, CheckupInput::Answered { question, passed })
     }
 
-    /// The questions that are due, and when the next one is.
+    /// The questions that are due, [`ROUND`] of them at most, and when there is more to do.
     fn due(&self) -> (Vec<Question>, Option<Duration>) {
         let mut state = self.wards.state.lock();
         let mut questions = Vec::new();
         let now = self.wards.now();
-        loop {
+        for _ in 0..ROUND {
             match state.wakes.first().cloned() {
                 Some((at, ward)) if at <= now => {
                     questions.extend(self.step(&mut state, &ward, CheckupInput::Tick));
@@ -245,6 +252,7 @@ impl NodeHome {
                 next => return (questions, next.map(|(at, _)| at)),
             }
         }
+        (questions, Some(now))
     }
 
     /// A check takes its time.
@@ -294,6 +302,7 @@ pub(crate) async fn look_after(home: Arc<NodeHome>) {
     let mut loads = tokio::time::interval(LOADS_EVERY);
     loads.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        home.peers_keep_up(KEEP_UP_MAX).await;
         let (questions, next) = home.due();
         for question in questions {
             ask(&home, &mut checks, question);
