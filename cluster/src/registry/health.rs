@@ -315,13 +315,13 @@ pub(crate) async fn look_after(home: Arc<NodeHome>) {
         };
         tokio::select! {
             biased;
+            _ = loads.tick() => home.tell_loads(),
             Some(done) = checks.join_next() => {
                 // One that was given up was aborted.
                 if let Ok(answer) = done && let Some(question) = home.answered(answer) {
                     ask(&home, &mut checks, question);
                 }
             }
-            _ = loads.tick() => home.tell_loads(),
             () = home.wards.changed.notified() => {}
             () = due => {}
         }

@@ -260,6 +260,28 @@ proptest! {
     }
 
     #[test]
+    fn no_input_makes_it_panic_or_be_forgotten(
+        config in any_config(),
+        inputs in prop::collection::vec((any::<u64>(), 0..9_u8, 0..6_u64), 0..60)
+    ) {
+        let mut checkup = Checkup::new(Duration::MAX, config).unwrap();
+        let mut drained = false;
+        for (millis, kind, question) in inputs {
+            // Time may even go back.
+            let now = Duration::from_millis(millis);
+            let input = match kind {
+                0 => CheckupInput::Drain,
+                1..4 => CheckupInput::Answered { question, passed: kind == 1 },
+                _ => CheckupInput::Tick,
+            };
+            drained |= kind == 0;
+            checkup.step(now, input);
+            prop_assert_eq!(checkup.health() == Health::Draining, drained);
+            prop_assert_eq!(checkup.next_wakeup().is_none(), drained);
+        }
+    }
+
+    #[test]
     fn a_passing_instance_is_asked_once_an_interval(config in any_config(), count in 1..20_u32) {
         let mut bench = Bench::new(config.clone());
         for _ in 0..count {
