@@ -166,6 +166,16 @@ pub trait Deliver: Any + Send + Sync {
     /// Watches the actor's present incarnation.
     fn watch(&self) -> Watch;
 
+    /// Ends when the actor gets on with its work: at once where it would take the next message now,
+    /// else when the hook that runs has ended, or, between two lives, when the next one has begun.
+    fn gets_on(self: Arc<Self>) -> BoxFuture<'static, ()>;
+
+    /// How many messages wait for it.
+    fn depth(&self) -> u64;
+
+    /// Kills the actor's present incarnation. False where there is none.
+    fn kill(&self) -> bool;
+
     /// Runs `then` when the actor is gone for good, restarts included; at once if it is already.
     fn on_gone(&self, then: Box<dyn FnOnce() + Send>);
 

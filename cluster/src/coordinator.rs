@@ -26,6 +26,7 @@ use self::troubles::Troubles;
 use crate::greeting::{self, Admitted, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::Home;
+use crate::registry::look_after;
 use crate::rider::Rider;
 use crate::task::OwnedTask;
 use crate::transport::Transport;
@@ -106,6 +107,8 @@ pub(crate) struct Links {
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
     troubles: Troubles,
+    /// Looks after the health of what is registered.
+    _health: OwnedTask,
 }
 
 #[derive(Default)]
@@ -148,6 +151,7 @@ impl Actor for Coordinator {
             look: None,
             farewells: Vec::new(),
             troubles: Troubles::default(),
+            _health: OwnedTask::spawn(look_after(self.home.clone())),
         })
     }
 

@@ -3,28 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use umbel_actors::codec::CODEC_ID;
 use umbel_actors::wire::{ActorPath, Charge, Deliver, Imported, WireError};
-use umbel_actors::{DeadLetter, System, Topic, Traces};
+use umbel_actors::{DeadLetter, System, Traces};
 use umbel_protocol::{
     CodecId, Control, Endpoint, Identity, Incarnation, Interest, InterestInput, InterestView,
-    NodeId, NodeName, Registry, RegistryEvent, RegistryInput, ReplicaError, ReplicaEvent,
-    ReplicaLimits, ReplicaMessage, ReplicaOutput, Terms, VersionRange,
+    NodeId, NodeName, Registry, RegistryInput, ReplicaError, ReplicaEvent, ReplicaLimits,
+    ReplicaMessage, ReplicaOutput, Terms, VersionRange,
 };
 
 use crate::config::NodeConfig;
-use crate::lane::{ControlSender, Home, Publication};
+use crate::lane::{ControlSender, Home, OpenAsks, Publication};
 use crate::members::Members;
 use crate::peer::Peer;
 use crate::refusals::Refusals;
+use crate::registry::{Wards, Watchers};
 use crate::topics::Sink;
 
 /// The protocol versions that this build speaks.
 pub(crate) const PROTOCOL: VersionRange = VersionRange { min: 1, max: 1 };
+
+/// How soon one who waits for a lane looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How often in a row a node that leaves must find its links quiet.
+const SETTLED_LOOKS: u32 = 4;
 
 /// What all parts of a node share.
 pub(crate) struct NodeHome {
@@ -46,8 +54,9 @@ pub(crate) struct NodeHome {
     /// Counts the changes of `controls`.
     links_changed: watch::Sender<u64>,
     registry: Mutex<Registry>,
-    /// Told under the registry's lock, so that whoever subscribes under it misses nothing.
-    pub(crate) registry_events: Topic<RegistryEvent>,
+    pub(crate) watchers: Watchers,
+    /// The actors that this node has registered, and how they do.
+    pub(crate) wards: Wards,
     /// The actors whose entries go when they do.
     pub(crate) wills: Mutex<BTreeSet<u64>>,
     interest: Mutex<Interest>,
@@ -75,7 +84,8 @@ impl NodeHome {
             system,
             identity,
             registry: Mutex::new(Registry::new(me.clone(), limits.clone())),
-            registry_events: Topic::new("umbel.registry"),
+            watchers: Watchers::default(),
+            wards: Wards::new(),
             interest: Mutex::new(Interest::new(me.clone(), limits)),
             members: Members::new(),
             me: ArcSwap::from_pointee(me),
@@ -104,7 +114,7 @@ impl NodeHome {
         let outputs =
             renewed.expect("nothing is too much for a registry that only changes its name");
         self.carry_out(outputs, Control::Registry, |event| {
-            self.registry_events.publish(event);
+            self.watchers.publish(&event);
         });
         drop(registry);
         let renewed = self.interest.lock().step(InterestInput::Renewed { me: me.clone() });
@@ -181,7 +191,7 @@ impl NodeHome {
         let mut registry = self.registry.lock();
         let outputs = registry.step(input)?;
         self.carry_out(outputs, Control::Registry, |event| {
-            self.registry_events.publish(event);
+            self.watchers.publish(&event);
         });
         Ok(())
     }
@@ -197,6 +207,43 @@ impl NodeHome {
         let outputs = interest.step(input)?;
         self.carry_out(outputs, Control::Interest, |_| {});
         Ok(())
+    }
+
+    /// There is room on the control lane of a link: what its peer is still to be sent goes on.
+    pub(crate) fn room(&self, peer: &NodeId) {
+        // A part of a snapshot is no larger than when its entries were let in.
+        let _ = self.registry(RegistryInput::Room { peer: peer.clone() });
+        let _ = self.interest(InterestInput::Room { peer: peer.clone() });
+    }
+
+    /// Ends when every peer keeps up with what it is told over its control lane; or after `max`, for
+    /// the sake of all others: what waits for who does not keep up may grow then, until its link is
+    /// given up.
+    pub(crate) async fn peers_keep_up(&self, max: Duration) {
+        let keeping_up = async {
+            while self.controls.lock().values().any(ControlSender::is_congested) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(max, keeping_up).await;
+    }
+
+    /// Ends when no question is open over any link, ours or a peer's, and what was told last is on
+    /// its way; and when this has been so for a while: what a peer has asked before it was told is
+    /// on its way, too.
+    pub(crate) async fn settled(&self) {
+        let mut looks = 0;
+        while looks < SETTLED_LOOKS {
+            let lanes: Vec<_> = self.controls.lock().clone().into_iter().collect();
+            if lanes.is_empty() {
+                return;
+            }
+            let is_quiet = |(id, control): &(NodeId, ControlSender)| {
+                control.is_idle() && self.peer(id).open_asks() == OpenAsks::default()
+            };
+            looks = if lanes.iter().all(is_quiet) { looks + 1 } else { 0 };
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Does what a replica says; the caller holds its lock, so that lanes hear of it in order.
@@ -228,9 +275,7 @@ impl NodeHome {
     }
 
     fn broadcast(&self, message: &Control) {
-        for control in self.controls.lock().values() {
-            control.send(message);
-        }
+        ControlSender::send_to_all(self.controls.lock().values(), message);
     }
 }
 

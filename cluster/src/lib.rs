@@ -47,7 +47,9 @@
 //! | start here | for |
 //! |---|---|
 //! | [`Node`] | one member: [`Node::dev`] for one's own machine, [`Node::builder`] for a network |
-//! | [`Node::register`], [`Node::resolve`], [`Node::watch`] | finding actors by name |
+//! | [`Node::register`], [`Node::resolve`], [`Node::watch`] | finding actors by name and tag |
+//! | [`Offer`], [`HealthCheck`] | who of them can be given work |
+//! | [`Discovery::pick`], [`Pick`] | which one is given the next piece |
 //! | [`Node::members`], [`Node::watch_members`] | who is a member, and who is down |
 //! | [`Node::topic`] | publish and subscribe, one copy for each interested node |
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
@@ -94,13 +96,15 @@ pub use lane::OpenAsks;
 pub use members::{MemberChange, MemberWatch};
 pub use node::Node;
 pub use registry::{
-    Change, Discovery, Instance, Offer, RESOLVE_DEADLINE, RegisterError, ResolveError,
+    ByKey, Candidate, Change, Changes, Discovery, HealthCheck, Instance, LeastLoaded, LocalFirst,
+    Offer, Pick, RESOLVE_DEADLINE, Random, RegisterError, ResolveError, RoundRobin,
 };
 pub use rider::{Ride, Rider, RiderError};
 pub use seeds::{Dns, RESOLVE_INTERVAL, SeedSource};
 pub use topics::{
     ClusterForwarding, ClusterSubscription, ClusterTopic, PublishError, Published, TopicError,
 };
+pub use umbel_protocol::{Health, HealthConfig, HealthConfigError, Load, Query};
 
 pub use certs::{
     Authority, CertificateView, CertsError, Credentials, IssueOptions, ListDates, Overwrite,

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use umbel_actors::{
     Actor, Address, AskError, Message, ShutdownReport, SpawnError, SpawnOptions, System,
 };
@@ -254,18 +255,26 @@ impl Node {
         self.inner.home.renewals.load(Ordering::Relaxed)
     }
 
-    /// Leaves the cluster: accepts nobody any more, says goodbye to all, and shuts the system down
-    /// as [`System::shutdown`] does.
+    /// Leaves the cluster within `deadline`, one thing after the other:
     ///
-    /// What was sent before, either way, still arrives: answers, messages, publications. The links
-    /// have a second for it, or until `deadline`; what a peer has not read by then is lost. What is
-    /// asked of this node and not answered yet ends at the asker as [`AskError::LinkLost`].
+    /// 1. Accepts nobody any more, and takes back all that it has registered, so that no other node
+    ///    finds its actors; nothing can be registered any more.
+    /// 2. Lets running asks finish, in both directions: for half of `deadline` at most.
+    /// 3. Says goodbye to all. What was sent before, either way, still arrives: answers, messages,
+    ///    publications. The links have a second for it; what a peer has not read by then is lost.
+    ///    What is asked of this node and not answered yet ends at the asker as
+    ///    [`AskError::LinkLost`].
+    /// 4. Shuts the system down as [`System::shutdown`] does, with what is left of `deadline`.
     pub async fn leave(&self, deadline: Duration) -> ShutdownReport {
+        let begun = Instant::now();
+        let left = || deadline.saturating_sub(begun.elapsed());
         if let Some(acceptor) = &self.inner.acceptor {
             acceptor.abort();
         }
-        let _ = self.inner.coordinator.ask_within(deadline, Coordinate::Leave).await;
-        self.system().shutdown(deadline).await
+        self.home().withdraw();
+        let _ = tokio::time::timeout(deadline / 2, self.home().settled()).await;
+        let _ = self.inner.coordinator.ask_within(left(), Coordinate::Leave).await;
+        self.system().shutdown(left()).await
     }
 }
 

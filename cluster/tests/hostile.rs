@@ -297,7 +297,7 @@ async fn a_registry_entry_in_another_nodes_name_ends_the_link() {
         origin: victim,
         version: 1,
         part: 0,
-        parts: 1,
+        last: true,
         entries: vec![(key, entry)],
     };
     let mut bytes = vec![0; 4];

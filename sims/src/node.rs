@@ -52,6 +52,7 @@ pub(crate) enum Item {
     Packet(LinkId, Side, Packet),
     DialTimedOut(LinkId),
     Wake,
+    Room(NodeId),
     Work,
 }
 
@@ -65,10 +66,12 @@ impl Machine {
         let id = NodeId { name: self.name.clone(), incarnation };
         let peers = Peers::new(PeersConfig::default(), id.clone());
         let profile = Profile::default().with_endpoint(Some(self.endpoint.clone()));
+        let limits = ReplicaLimits { message_entries_max: 2, ..ReplicaLimits::default() };
         self.running = Some(Life {
             number: self.lives,
             peers: peers.expect("the default configuration can work").with_profile(profile),
-            registry: Registry::new(id.clone(), ReplicaLimits::default()),
+            // So small that a snapshot has several parts.
+            registry: Registry::new(id.clone(), limits),
             id,
             started: now,
             paused_until: None,

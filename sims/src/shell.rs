@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use umbel_protocol::{
-    Control, Entry, EntryKey, EntryName, Held, Hello, Lane, LinkEnd, LinkId, MemberEvent, NodeId,
-    PeersInput, PeersOutput, Reason, RegistryInput, RegistryOutput, ReplicaMessage, SchemaName,
-    Tag,
+    Control, Entry, EntryKey, EntryName, Health, Held, Hello, Lane, LinkEnd, LinkId, Load,
+    MemberEvent, NodeId, PeersInput, PeersOutput, Reason, RegistryInput, RegistryOutput,
+    ReplicaMessage, SchemaName, Tag,
 };
 
 use crate::invariants::{COUNT, Happening};
@@ -18,8 +18,15 @@ use crate::world::{Event, World};
 /// How long a dial may take: `NodeConfig::handshake_deadline`'s default.
 const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a part of a snapshot takes to be written.
+const WRITING: Duration = Duration::from_millis(1);
+
 /// Under which names the workload registers.
 const NAMES: [&str; 3] = ["orders", "stock", "mail"];
+
+/// How its actors do.
+const HEALTHS: [Health; 4] =
+    [Health::Starting, Health::Healthy, Health::Unhealthy, Health::Draining];
 
 /// How many actors of a node the workload registers at most.
 const ACTORS: usize = 3;
@@ -29,6 +36,9 @@ impl World {
     pub(crate) fn deal(&mut self, end: End, item: Item) {
         match item {
             Item::Wake => self.step(end, PeersInput::Tick),
+            Item::Room(peer) => {
+                self.registry(end, RegistryInput::Room { peer });
+            }
             Item::Work => self.work(end),
             Item::DialTimedOut(link) => {
                 if self.network.wires.get(&link).is_some_and(|wire| !wire.dialled) {
@@ -287,7 +297,7 @@ impl World {
     }
 
     /// Steps a node's registry and carries out what it says; false where the input was refused.
-    fn registry(&mut self, end: End, input: RegistryInput) -> bool {
+    pub(crate) fn registry(&mut self, end: End, input: RegistryInput) -> bool {
         let Some(life) = self.life(end) else { return true };
         let Ok(outputs) = life.registry.step(input) else { return false };
         for output in outputs {
@@ -297,6 +307,7 @@ impl World {
                 RegistryOutput::Send { to, message } => {
                     if let Some((_, link)) = links.iter().find(|(peer, _)| *peer == to) {
                         self.say(end, *link, Control::Registry(message));
+                        self.at(self.now + WRITING, Event::Room(end, to));
                     }
                 }
                 RegistryOutput::Broadcast(message) => {
@@ -320,12 +331,12 @@ impl World {
         true
     }
 
-    /// Registers something, changes it, or takes it back.
+    /// Registers something, changes it, says how it does, or takes it back.
     fn work(&mut self, end: End) {
         let name = NAMES[self.chance.below(NAMES.len())];
         let name = EntryName::new(name).expect("a word is a name");
         let actor = self.chance.below(ACTORS) as u64;
-        let (draw, count) = (self.chance.below(6), self.chance.next());
+        let (draw, count) = (self.chance.below(8), self.chance.next());
         let Some(life) = self.life(end) else { return };
         let key = EntryKey { name: name.clone(), actor };
         let input = match draw {
@@ -336,6 +347,21 @@ impl World {
             1 => {
                 life.own.retain(|key, _| key.actor != actor);
                 RegistryInput::ActorEnded { actor }
+            }
+            2 => {
+                let health = HEALTHS[count as usize % HEALTHS.len()];
+                if let Some(entry) = life.own.get_mut(&key) {
+                    *entry = entry.clone().in_health(health);
+                }
+                RegistryInput::Health { name, actor, health }
+            }
+            3 => {
+                // Small entries, and few: all fit into one message.
+                let depth = count % 100;
+                for (_, entry) in life.own.iter_mut().filter(|(key, _)| key.actor == actor) {
+                    *entry = entry.clone().under_load(Load::of(depth));
+                }
+                RegistryInput::Depths { depths: [(actor, depth)].into() }
             }
             _ => {
                 let entry = entry(self.now.as_micros() as u64, count);
@@ -369,7 +395,7 @@ impl World {
             origin: ghost.clone(),
             version: 1,
             part: 0,
-            parts: 1,
+            last: true,
             entries: vec![(key, entry(0, 0))],
         };
         self.registry(end, RegistryInput::Received { from: ghost.clone(), message });

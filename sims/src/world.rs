@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use umbel_protocol::{Endpoint, LinkId, NodeId, NodeName, PeersInput};
+use umbel_protocol::{Endpoint, LinkId, NodeId, NodeName, PeersInput, RegistryInput};
 
 use crate::chance::Chance;
 use crate::fault::{Fault, Planned};
@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Mend,
     Resume(usize),
     Wake(End),
+    /// What was to be sent to a peer is on its way.
+    Room(End, NodeId),
     Work(End),
     Arrive(LinkId, Side, Packet),
     DialTimedOut(LinkId),
@@ -126,6 +128,7 @@ impl World {
                     self.hand(end, Item::Wake);
                 }
             }
+            Event::Room(end, peer) => self.hand(end, Item::Room(peer)),
             Event::Work(end) => {
                 if self.works && self.is_alive(end) {
                     self.hand(end, Item::Work);
@@ -299,6 +302,7 @@ impl World {
             Fault::Leave { node } => {
                 if let Some(life) = &self.machines[node].running {
                     let end = End { node, life: life.number };
+                    self.registry(end, RegistryInput::Withdraw);
                     self.step(end, PeersInput::Leave);
                     self.end(node, false);
                 }

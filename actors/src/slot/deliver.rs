@@ -4,6 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::future::BoxFuture;
+
 use super::Slot;
 use crate::arrivals::{Barrier, NotTaken};
 use crate::codec::Limits;
@@ -80,6 +82,35 @@ impl<M: Message> Deliver for Slot<M> {
             Some(incarnation) => incarnation.watch(),
             None => Watch::over(Exit::NoSuchActor),
         }
+    }
+
+    fn gets_on(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                let current = self.current.load_full();
+                let Some(current) = current else {
+                    changed.await;
+                    continue;
+                };
+                tokio::select! {
+                    biased;
+                    () = current.pulse.beat() => return,
+                    // Another life may do better.
+                    () = changed => {}
+                }
+            }
+        })
+    }
+
+    fn depth(&self) -> u64 {
+        self.depth()
+    }
+
+    fn kill(&self) -> bool {
+        self.current.load().as_ref().map(|current| current.actor.kill()).is_some()
     }
 
     fn on_gone(&self, then: Box<dyn FnOnce() + Send>) {

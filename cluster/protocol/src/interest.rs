@@ -61,6 +61,11 @@ pub enum InterestInput {
         /// Who.
         peer: NodeId,
     },
+    /// [`ReplicaInput::Room`](crate::ReplicaInput::Room).
+    Room {
+        /// Who.
+        peer: NodeId,
+    },
     /// A [`Control::Interest`](crate::Control::Interest) has arrived.
     Received {
         /// From the peer at the other end of the link, as authenticated by the link.
@@ -93,6 +98,7 @@ impl Interest {
             InterestInput::Unsubscribe { topic } => self.unsubscribe(topic),
             InterestInput::PeerUp { peer } => self.replicate(ReplicaInput::PeerUp { peer }),
             InterestInput::PeerDown { peer } => self.replicate(ReplicaInput::PeerDown { peer }),
+            InterestInput::Room { peer } => self.replicate(ReplicaInput::Room { peer }),
             InterestInput::Received { from, message } => {
                 self.replicate(ReplicaInput::Received { from, message })
             }

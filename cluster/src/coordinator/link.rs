@@ -76,8 +76,9 @@ impl Link {
             control_reader: OwnedTask::spawn(read_control(id, reader, own.clone())),
             control_writer: OwnedTask::spawn({
                 let (own, sender) = (own.clone(), control.clone());
+                let (home, to) = (home.clone(), peer.id.clone());
                 async move {
-                    if let Err(why) = writer.run(sender).await {
+                    if let Err(why) = writer.run(sender, || home.room(&to)).await {
                         let why = LinkEnd::Broken(Reason::cut(why.to_string()));
                         let _ = own.tell(Coordinate::LaneEnded(id, why)).await;
                     }

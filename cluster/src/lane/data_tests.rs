@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -97,6 +98,18 @@ impl Deliver for Keeper {
 
     fn watch(&self) -> Watch {
         Watch::new(oneshot::channel().1, Exit::Killed)
+    }
+
+    fn gets_on(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn depth(&self) -> u64 {
+        self.0.lock().len() as u64
+    }
+
+    fn kill(&self) -> bool {
+        false
     }
 
     fn on_gone(&self, _: Box<dyn FnOnce() + Send>) {}

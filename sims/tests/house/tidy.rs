@@ -13,6 +13,7 @@ const LONGER: &[(&str, &str)] = &[
         "cluster/protocol/src/peers/mesh.rs",
         "the network that the peers' tests run in, at one place",
     ),
+    ("cluster/protocol/src/replica/tests.rs", "one rule of the replica after the other"),
     ("cluster/protocol/src/peers/tests.rs", "one rule of the peers after the other"),
 ];
 

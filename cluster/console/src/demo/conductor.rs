@@ -235,7 +235,7 @@ impl<'a> Conductor<'a> {
     fn counters_changed(&mut self, change: &Change<CountBatch>) -> Result<(), Failure> {
         match change {
             Change::Added(counter) => self.joined(&counter.node.name.clone()),
-            Change::Removed { node, .. } => self.left(&node.name.clone()),
+            Change::Removed(counter) => self.left(&counter.node.name.clone()),
             // There are at most a hundred or so of them, and changes are read at once.
             _ => Ok(()),
         }
