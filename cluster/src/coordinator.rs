@@ -4,9 +4,10 @@ mod line;
 mod link;
 mod renewal;
 mod rides;
+mod sources;
 mod troubles;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use umbel_protocol::{
 use self::line::Side;
 use self::link::{Link, Streams};
 use self::rides::Rides;
+use self::sources::Sources;
 use self::troubles::Troubles;
 use crate::greeting::{self, Admitted, DialError, Dialled};
 use crate::home::NodeHome;
@@ -98,10 +100,7 @@ pub(crate) struct Links {
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
-    /// The seeds that were configured.
-    fixed: BTreeSet<Endpoint>,
-    /// Those that each source names.
-    sources: BTreeMap<usize, Vec<Endpoint>>,
+    sources: Sources,
     /// When the links are looked after next.
     look: Option<Timer>,
     /// Links whose end was announced, by either side.
@@ -146,8 +145,7 @@ impl Actor for Coordinator {
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
-            fixed: BTreeSet::new(),
-            sources: BTreeMap::new(),
+            sources: Sources::default(),
             look: None,
             farewells: Vec::new(),
             troubles: Troubles::default(),
@@ -203,16 +201,11 @@ impl Turn<'_> {
     fn take(&mut self, message: Coordinate) {
         match message {
             Coordinate::Join(seeds) => {
-                self.links.fixed.extend(seeds.iter().cloned());
+                self.links.sources.configure(&seeds);
                 self.step(PeersInput::Join { seeds });
             }
             Coordinate::Seeds(source, seeds) => {
-                let before = self.links.sources.insert(source, seeds.clone()).unwrap_or_default();
-                let named = |endpoint: &Endpoint| {
-                    self.links.fixed.contains(endpoint)
-                        || self.links.sources.values().flatten().any(|seed| seed == endpoint)
-                };
-                let gone = before.into_iter().filter(|endpoint| !named(endpoint)).collect();
+                let gone = self.links.sources.name(source, &seeds);
                 self.step(PeersInput::Unjoin { seeds: gone });
                 self.step(PeersInput::Join { seeds });
             }

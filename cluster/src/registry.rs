@@ -70,9 +70,6 @@ pub enum RegisterError {
     /// There are too many tags or pieces of metadata.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// The name is empty.
-    #[error("an empty name finds nobody: give the actor another")]
-    EmptyName,
     /// Its health cannot be checked so.
     #[error(transparent)]
     Health(#[from] HealthConfigError),
@@ -170,9 +167,6 @@ impl Node {
             entry = entry.detail(key.try_into()?, detail.try_into()?)?;
         }
         let id = actor.id();
-        if name.is_empty() {
-            return Err(RegisterError::EmptyName);
-        }
         let name = EntryName::new(name)?;
         let home = self.home().clone();
         home.peers_keep_up(KEEP_UP_MAX).await;

@@ -273,7 +273,7 @@ async fn health_that_cannot_be_checked_so_is_refused_and_nothing_is_registered()
         assert!(matches!(refused, Err(RegisterError::Health(_))), "{refused:?}");
     }
     let refused = pair.a.register("", &pair.worker).await;
-    assert!(matches!(refused, Err(RegisterError::EmptyName)));
+    assert!(matches!(refused, Err(RegisterError::NoName)));
     assert!(pair.a.registry_view().entries.is_empty());
 }
 

@@ -8,6 +8,7 @@ const LINES_MAX: usize = 500;
 
 /// The files that are longer, and why they are one.
 const LONGER: &[(&str, &str)] = &[
+    ("cluster/src/coordinator.rs", "each thing that it is told, one after the other"),
     ("cluster/src/lane/data_tests.rs", "one promise of the lane after the other"),
     (
         "cluster/protocol/src/peers/mesh.rs",

@@ -1,7 +1,7 @@
 //! What the members say of one another, and what that means for links.
 
 use super::backoff::Backoff;
-use super::roster::Peer;
+use super::roster::{Link, Peer};
 use super::swim::{Swim, Told};
 use super::{Peers, Turn};
 use crate::{
@@ -130,10 +130,12 @@ impl Peers {
 
     /// What stands behind this node's word.
     pub(super) fn side(&self) -> Side {
-        let linked = self.roster.linked().count();
-        let first = self.roster.linked().next().map_or(&self.me.name, |(name, _, _)| name);
+        // Of the others, those whose lives are over are about to go, and the quiet ones may be.
+        let lively = |link: &Link| link.ends_at.is_none() && !self.heartbeats.is_quiet(link.id);
+        let linked = || self.roster.linked().filter(|(_, _, link)| lively(link));
+        let first = linked().next().map_or(&self.me.name, |(name, _, _)| name);
         Side {
-            linked: u32::try_from(linked).unwrap_or(u32::MAX),
+            linked: u32::try_from(linked().count()).unwrap_or(u32::MAX),
             first: first.min(&self.me.name).clone(),
         }
     }

@@ -138,6 +138,21 @@ fn of_two_that_take_each_other_for_dead_the_smaller_side_begins_anew() {
 }
 
 #[test]
+fn links_with_those_who_are_over_or_quiet_stand_behind_nobody() {
+    let mut bench = Bench::new();
+    for (name, link) in [("a", 7), ("b", 8)] {
+        bench.let_in(node(name, 1), link);
+        bench.gossip(link, &[]);
+    }
+    assert_eq!(bench.peers.side(), Side { linked: 2, first: "a".parse().unwrap() });
+    bench.gossip(8, &[(node("a", 1), foca::State::Down)]);
+    assert!(bench.is_linked_by("a", LinkId(7)), "it has some time to end its link itself");
+    assert_eq!(bench.peers.side(), Side { linked: 1, first: "b".parse().unwrap() });
+    bench.pass(secs(2));
+    assert_eq!(bench.peers.side(), Side { linked: 0, first: ME.parse().unwrap() });
+}
+
+#[test]
 fn a_dialler_that_is_told_that_it_is_over_yields_unless_its_side_is_greater() {
     for (linked, yields) in [(0, false), (1, true), (2, true)] {
         let mut bench = Bench::new();
