@@ -7,6 +7,7 @@
 
 mod harness;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use harness::{Case, Latencies, Options, Sample, Stopwatch};
@@ -17,6 +18,9 @@ use tokio::time::Instant;
 /// One message in so many is timed: reading the clock for each would blur the differences.
 const TIMED: u64 = 16;
 
+/// How many messages one of umbel's actors handles in a row, where they wait.
+const IN_A_ROW: usize = 64;
+
 fn main() {
     let options = Options::from_args(
         "Measures actors on one machine: umbel, ractor without umbel, and plain tokio channels.",
@@ -26,6 +30,8 @@ fn main() {
         let params = || json!({ "producers": producers });
         let ops = 1_000_000;
         cases.extend([
+            Case::new("tell", "umbel", params(), ops, move |ops| tell::<InARow>(producers, ops))
+                .variant(json!({ "throughput": IN_A_ROW })),
             Case::new("tell", "umbel", params(), ops, move |ops| tell::<Umbel>(producers, ops)),
             Case::new("tell", "ractor", params(), ops, move |ops| tell::<Ractor>(producers, ops)),
             Case::new("tell", "tokio", params(), ops, move |ops| tell::<Tokio>(producers, ops)),
@@ -37,6 +43,8 @@ fn main() {
         let params = || json!({ "callers": callers });
         let ops = 320_000;
         cases.extend([
+            Case::new("ask", "umbel", params(), ops, move |ops| ask::<InARow>(callers, ops))
+                .variant(json!({ "throughput": IN_A_ROW })),
             Case::new("ask", "umbel", params(), ops, move |ops| ask::<Umbel>(callers, ops)),
             Case::new("ask", "ractor", params(), ops, move |ops| ask::<Ractor>(callers, ops)),
             Case::new("ask", "ractor", params(), ops, move |ops| ask::<Patient>(callers, ops))
@@ -179,10 +187,12 @@ impl Tally {
 }
 
 #[derive(Clone)]
-struct Umbel(umbel_actors::Address<umbel_peer::Note>);
+struct Umbel<const THROUGHPUT: usize = 1>(umbel_actors::Address<umbel_peer::Note>);
+
+type InARow = Umbel<IN_A_ROW>;
 
 mod umbel_peer {
-    use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Reply, System};
+    use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Reply, SpawnOptions, System};
 
     use super::*;
 
@@ -219,7 +229,7 @@ mod umbel_peer {
         }
     }
 
-    impl Peer for Umbel {
+    impl<const THROUGHPUT: usize> Peer for Umbel<THROUGHPUT> {
         type House = System;
 
         fn house() -> System {
@@ -227,7 +237,9 @@ mod umbel_peer {
         }
 
         async fn start(system: &System) -> Self {
-            Self(system.spawn(Counter, ()).await.expect("it starts"))
+            let throughput = NonZeroUsize::new(THROUGHPUT);
+            let options = SpawnOptions { throughput, ..SpawnOptions::default() };
+            Self(system.spawn_with(options, Counter, ()).await.expect("it starts"))
         }
 
         async fn tell(&self, timed: Option<Instant>) {

@@ -55,6 +55,7 @@ extern crate self as umbel_actors;
 
 mod address;
 mod arrivals;
+mod backlog;
 mod clock;
 pub mod codec;
 mod dead_letter;

@@ -1,6 +1,7 @@
 //! The user's actor, wrapped.
 
 use std::future::poll_fn;
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use metrics::Counter;
 use pin_project_lite::pin_project;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
+use crate::backlog::{Backlog, Row};
 use crate::hooks::{self, Surroundings};
 use crate::message::Message;
 use crate::parcel::{self, Arrival, Entry};
@@ -18,12 +20,19 @@ use crate::system::System;
 use crate::watch::Exit;
 use crate::wire::Unanswered;
 
+/// What is asked of an actor's mailbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) capacity: usize,
+    pub(crate) throughput: Option<NonZeroUsize>,
+}
+
 /// A user's actor with the same messages, state and arguments, so that every ractor tool works on
 /// it. Around each hook it keeps the mailbox's account, tells the hook its surroundings, counts,
 /// and notes why the actor ends.
 pub(crate) struct Managed<A: Actor<Msg: Message>> {
     actor: A,
-    capacity: usize,
+    mailbox: Mailbox,
     slot: Arc<Slot<A::Msg>>,
     owner: Option<Arc<SlotOwner<A::Msg>>>,
     incarnation: OnceLock<Arc<Incarnation<A::Msg>>>,
@@ -34,7 +43,7 @@ pub(crate) struct Managed<A: Actor<Msg: Message>> {
 impl<A: Actor<Msg: Message>> Managed<A> {
     pub(crate) fn new(
         actor: A,
-        capacity: usize,
+        mailbox: Mailbox,
         owner: Arc<SlotOwner<A::Msg>>,
         system: System,
     ) -> Self {
@@ -49,7 +58,7 @@ impl<A: Actor<Msg: Message>> Managed<A> {
         let handled = metrics::counter!("umbel_messages_handled_total", "actor" => kind);
         Self {
             actor,
-            capacity,
+            mailbox,
             slot: owner.slot.clone(),
             owner: Some(owner),
             incarnation: OnceLock::new(),
@@ -87,6 +96,65 @@ impl<A: Actor<Msg: Message>> Managed<A> {
         let mut hook = pin!(Hook::Due { make });
         poll_fn(|cx| self.poll(|| hook.as_mut().poll(cx))).await
     }
+
+    /// A message at work.
+    fn work(
+        &self,
+        myself: ActorRef<A::Msg>,
+        message: A::Msg,
+        arrival: Arrival,
+        state: &mut A::State,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        let incarnation = self.incarnation();
+        let Arrival { entry, mut is_over, .. } = arrival;
+        let trace = arrival.trace();
+        if entry == Entry::Asked {
+            is_over = !incarnation.docket.take();
+        }
+        incarnation.gate.leave_by(entry);
+        incarnation.pulse.begin();
+        let hook = Hook::Due { make: || self.actor.handle(myself, message, state) };
+        if is_over {
+            let kind = std::any::type_name::<A>();
+            metrics::counter!("umbel_questions_skipped_total", "actor" => kind).increment(1);
+            return Handling { managed: self, hook, is_over, span: None };
+        }
+        self.handled.increment(1);
+        let span = tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG).then(|| {
+            Box::new(tracing::debug_span!(
+                target: "umbel::message",
+                "handle",
+                actor = %self.slot.label,
+                message = A::Msg::NAME,
+            ))
+        });
+        if let (Some(span), Some(trace)) = (&span, trace)
+            && let Some(traces) = &incarnation.traces
+        {
+            traces.go_on(span, &trace);
+        }
+        Handling { managed: self, hook, is_over, span }
+    }
+
+    /// A message at work, and those that wait behind it.
+    async fn row(
+        &self,
+        backlog: &Backlog<A::Msg>,
+        myself: ActorRef<A::Msg>,
+        message: A::Msg,
+        arrival: Arrival,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.work(myself.clone(), message, arrival, state).await?;
+        let mut row = Row::new(backlog);
+        for _ in 1..backlog.in_a_row_max() {
+            let Some(contents) = row.next() else { return Ok(()) };
+            let (message, arrival) = parcel::open(contents);
+            self.work(myself.clone(), message, arrival, state).await?;
+        }
+        row.pause(|contents| self.incarnation().lead(contents));
+        Ok(())
+    }
 }
 
 impl<A: Actor<Msg: Message>> Actor for Managed<A> {
@@ -99,7 +167,7 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         myself: ActorRef<A::Msg>,
         arguments: A::Arguments,
     ) -> Result<A::State, ActorProcessingErr> {
-        let incarnation = Incarnation::new(myself.clone(), self.capacity, &self.slot);
+        let incarnation = Incarnation::new(myself.clone(), self.mailbox, &self.slot);
         let _ = self.surroundings.started.set((myself.get_id(), incarnation.clone()));
         let (id, system) = (self.surroundings.id, &self.surroundings.system);
         system.note_living(id, myself.get_id(), &self.slot.label);
@@ -139,35 +207,14 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         // Read at once: ractor calls this right after it unpacked the message, on this thread.
-        let (arrival, incarnation) = (parcel::arrived(), self.incarnation());
-        let Arrival { entry, mut is_over, .. } = arrival;
-        let trace = arrival.trace();
-        if entry == Entry::Asked {
-            is_over = !incarnation.docket.take();
+        let arrival = parcel::arrived();
+        match &self.incarnation().backlog {
+            Some(backlog) if arrival.entry != Entry::Raw => {
+                let row = self.row(backlog, myself, message, arrival, state);
+                Work::InARow { row: Box::pin(row) }
+            }
+            _ => Work::One { hook: self.work(myself, message, arrival, state) },
         }
-        incarnation.gate.leave_by(entry);
-        incarnation.pulse.begin();
-        let hook = Hook::Due { make: || self.actor.handle(myself, message, state) };
-        if is_over {
-            let kind = std::any::type_name::<A>();
-            metrics::counter!("umbel_questions_skipped_total", "actor" => kind).increment(1);
-            return Handling { managed: self, hook, is_over, span: None };
-        }
-        self.handled.increment(1);
-        let span = tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG).then(|| {
-            Box::new(tracing::debug_span!(
-                target: "umbel::message",
-                "handle",
-                actor = %self.slot.label,
-                message = A::Msg::NAME,
-            ))
-        });
-        if let (Some(span), Some(trace)) = (&span, trace)
-            && let Some(traces) = &incarnation.traces
-        {
-            traces.go_on(span, &trace);
-        }
-        Handling { managed: self, hook, is_over, span }
     }
 
     /// Boxed: it is rare, and ractor keeps it in the same place as `handle`, which it moves twice
@@ -190,6 +237,27 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
         self.run(|| self.actor.handle_supervisor_evt(myself, event, state)).await
+    }
+}
+
+pin_project! {
+    /// A message at work, or a row of them.
+    #[project = Working]
+    enum Work<F, R> {
+        One { #[pin] hook: F },
+        InARow { row: Pin<Box<R>> },
+    }
+}
+
+impl<F: Future, R: Future<Output = F::Output>> Future for Work<F, R> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            Working::One { hook } => hook.poll(cx),
+            Working::InARow { row } => row.as_mut().poll(cx),
+        }
     }
 }
 

@@ -223,13 +223,21 @@ pub fn pack<M: Send + 'static>(
 /// `ractor::Message::from_boxed` of every derived message.
 #[doc(hidden)]
 pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncastErr> {
-    let Contents { message, entry, charge, extra } =
-        match <Parcel<M> as ractor::Message>::from_boxed(boxed)? {
-            Parcel::Plain(contents) => contents,
-            Parcel::Kept(letter) => {
-                letter.take().expect("what one incarnation reads is not sent to the next before")
-            }
-        };
+    let contents = match <Parcel<M> as ractor::Message>::from_boxed(boxed)? {
+        Parcel::Plain(contents) => contents,
+        Parcel::Kept(letter) => {
+            letter.take().expect("what one incarnation reads is not sent to the next before")
+        }
+    };
+    let (message, arrival) = open(contents);
+    ARRIVED.set(arrival);
+    Ok(message)
+}
+
+/// Takes a message out, and gives its charge back.
+#[inline]
+pub(crate) fn open<M>(contents: Contents<M>) -> (M, Arrival) {
+    let Contents { message, entry, charge, extra } = contents;
     drop(charge);
     let mut arrival = Arrival { entry, is_over: false, is_traced: false };
     if let Some(extra) = extra {
@@ -237,6 +245,5 @@ pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncast
         arrival.is_traced = extra.trace.is_some();
         TRACE.set(extra.trace);
     }
-    ARRIVED.set(arrival);
-    Ok(message)
+    (message, arrival)
 }

@@ -12,11 +12,13 @@ use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Notify, oneshot};
 
 use crate::arrivals::Arrivals;
+use crate::backlog::Backlog;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
 use crate::docket::{Asker, Docket};
 use crate::gate::{Barred, Gate};
 use crate::hooks;
 use crate::kept::{Contents, Kept};
+use crate::managed::Mailbox;
 use crate::message::Message;
 use crate::parcel::{Entry, Extra, Passage, entering, keeping};
 use crate::pulse::Pulse;
@@ -53,6 +55,8 @@ pub(crate) struct Incarnation<M: Message> {
     pub(crate) traces: Option<Arc<dyn Traces>>,
     /// With the number of this incarnation.
     kept: Option<(Arc<Kept<M>>, u64)>,
+    /// What waits behind the message that leads, where the actor takes several in a row.
+    pub(crate) backlog: Option<Backlog<M>>,
     ending: Mutex<Ending>,
 }
 
@@ -101,8 +105,8 @@ pub(crate) enum Offer<M> {
 
 impl<M: Message> Incarnation<M> {
     /// A life of the actor, which is sent what those before it have left unread, if that is kept.
-    pub(crate) fn new(actor: ActorRef<M>, capacity: usize, slot: &Slot<M>) -> Arc<Self> {
-        let gate = Gate::new(capacity);
+    pub(crate) fn new(actor: ActorRef<M>, mailbox: Mailbox, slot: &Slot<M>) -> Arc<Self> {
+        let gate = Gate::new(mailbox.capacity);
         let kept = slot.kept.as_ref().map(|kept| {
             let send = |Contents { message, entry, charge, extra }| {
                 gate.readmit(entry);
@@ -114,9 +118,12 @@ impl<M: Message> Incarnation<M> {
             };
             (kept.clone(), kept.begin(send))
         });
+        // What is kept lies in ractor's mailbox, all of it.
+        let throughput = mailbox.throughput.filter(|_| kept.is_none());
         Arc::new(Self {
             actor,
             gate,
+            backlog: throughput.and_then(Backlog::new),
             docket: Docket::new(),
             pulse: Pulse::default(),
             traces: slot.system.upgrade().and_then(|system| system.traces().cloned()),
@@ -152,11 +159,24 @@ impl<M: Message> Incarnation<M> {
 
     fn send(&self, passage: Passage, asker: Option<Arc<dyn Asker>>, message: M) -> Result<(), M> {
         match &self.kept {
-            None => entering(passage, || cast(&self.actor, message)),
+            None => match &self.backlog {
+                None => entering(passage, || cast(&self.actor, message)),
+                Some(backlog) => {
+                    let Passage { entry, charge, extra } = passage;
+                    let contents = Contents { message, entry, charge, extra };
+                    backlog.push(contents, |contents| self.lead(contents))
+                }
+            },
             Some((kept, number)) => kept.send(*number, asker, message, |message| {
                 keeping(|| entering(passage, || cast(&self.actor, message)))
             }),
         }
+    }
+
+    /// Puts a message into ractor's mailbox.
+    pub(crate) fn lead(&self, contents: Contents<M>) -> Result<(), M> {
+        let Contents { message, entry, charge, extra } = contents;
+        entering(Passage { entry, charge, extra }, || cast(&self.actor, message))
     }
 
     /// Lets nobody in any more. What is still in the mailbox will not be handled, unless it is kept
@@ -189,7 +209,11 @@ impl<M: Message> Incarnation<M> {
                 0
             }
         };
-        (why, unread, std::mem::take(&mut ending.watchers))
+        let watchers = std::mem::take(&mut ending.watchers);
+        drop(ending);
+        // Those who asked were told when this life closed; what is dropped is the user's.
+        drop(self.backlog.as_ref().map(Backlog::close));
+        (why, unread, watchers)
     }
 
     fn watch(&self) -> Watch {

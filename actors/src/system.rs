@@ -19,7 +19,7 @@ use umbel_supervision::{ChildSpec, StartError, Supervisor, SupervisorRef};
 use crate::address::Address;
 use crate::clock::{Clock, WallClock};
 use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
-use crate::managed::Managed;
+use crate::managed::{Mailbox, Managed};
 use crate::message::Message;
 use crate::slot::{Slot, SlotOwner};
 use crate::topic::{Subscription, Topic, TopicTypeError};
@@ -230,7 +230,8 @@ impl System {
         };
         let address = Address::local(owner.slot.clone());
         let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
-        let managed = Managed::new(actor, capacity, owner, self.clone());
+        let mailbox = Mailbox { capacity, throughput: options.throughput };
+        let managed = Managed::new(actor, mailbox, owner, self.clone());
         ActorRuntime::spawn_linked(None, managed, arguments, self.inner.root.clone())
             .await
             .map_err(SpawnError::Failed)?;
@@ -264,11 +265,12 @@ impl System {
         let owner = self.named_slot::<A::Msg>(&name, options.keep_unread).ok();
         let slot = owner.as_ref().map_or_else(Slot::vacant_for_good, |owner| owner.slot.clone());
         let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
+        let mailbox = Mailbox { capacity, throughput: options.throughput };
         let (system, taken) = (self.clone(), name.clone());
         let start = move |supervisor: ActorCell| {
             let managed = owner.as_ref().map(|owner| {
                 let (actor, arguments) = make();
-                (Managed::new(actor, capacity, owner.clone(), system.clone()), arguments)
+                (Managed::new(actor, mailbox, owner.clone(), system.clone()), arguments)
             });
             let taken = taken.clone();
             async move {

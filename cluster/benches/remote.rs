@@ -1,5 +1,5 @@
-//! Telling and asking between two processes over TLS on loopback: umbel, ractor_cluster, and a
-//! floor of frames into a tokio channel.
+//! Telling and asking between two processes over TLS on loopback: umbel, also with an actor that
+//! handles several messages in a row, ractor_cluster, and a floor of frames into a tokio channel.
 //!
 //! Each round of each case has a server process and a connection of its own; starting and
 //! connecting them is not measured. All peers run on two workers at either end, and over TLS 1.3
@@ -37,13 +37,17 @@ use umbel::Umbel;
 /// One operation in so many is timed: reading the clock for each would blur the differences.
 const TIMED: u64 = 16;
 
+/// How many messages the actor of `umbel_in_a_row` handles in a row, where they wait.
+const IN_A_ROW: usize = 64;
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if let [_, flag, peer, files] = args.as_slice()
         && flag == server::FLAG
     {
         return match peer.as_str() {
-            Umbel::NAME => server::run::<Umbel>(Path::new(files)),
+            Umbel::<1>::NAME => server::run::<Umbel<1>>(Path::new(files)),
+            Umbel::<IN_A_ROW>::NAME => server::run::<Umbel<IN_A_ROW>>(Path::new(files)),
             Floor::NAME => server::run::<Floor>(Path::new(files)),
             FloorIntoRactor::NAME => server::run::<FloorIntoRactor>(Path::new(files)),
             RactorCluster::NAME => server::run::<RactorCluster>(Path::new(files)),
@@ -67,7 +71,8 @@ fn cases(files: &Path) -> Vec<Case> {
             let load = Load { bytes, tasks: producers };
             let case = Subject { bench: "remote-tell", task: "producers", files, load, ops };
             cases.extend([
-                case.with::<Umbel>(tell::<Umbel>),
+                case.with::<Umbel<1>>(tell::<Umbel<1>>),
+                case.with::<Umbel<IN_A_ROW>>(tell::<Umbel<IN_A_ROW>>),
                 case.with::<RactorCluster>(tell::<RactorCluster>),
                 case.with::<Floor>(tell::<Floor>),
                 case.with::<FloorIntoRactor>(tell::<FloorIntoRactor>),
@@ -79,7 +84,8 @@ fn cases(files: &Path) -> Vec<Case> {
             let load = Load { bytes, tasks: callers };
             let case = Subject { bench: "remote-ask", task: "callers", files, load, ops };
             cases.extend([
-                case.with::<Umbel>(ask::<Umbel>),
+                case.with::<Umbel<1>>(ask::<Umbel<1>>),
+                case.with::<Umbel<IN_A_ROW>>(ask::<Umbel<IN_A_ROW>>),
                 case.with::<RactorCluster>(ask::<RactorCluster>),
                 case.with::<Floor>(ask::<Floor>),
                 case.with::<FloorIntoRactor>(ask::<FloorIntoRactor>),

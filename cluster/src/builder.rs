@@ -257,6 +257,7 @@ impl NodeBuilder {
         let options = SpawnOptions {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
+            ..SpawnOptions::default()
         };
         let (shared, own) = (home.clone(), transport.clone());
         let coordinator = Coordinator { home: shared, transport: own, profile, rider: self.rider };

@@ -1,10 +1,11 @@
 //! Two nodes of umbel.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Address, Message, Reply};
+use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Address, Message, Reply, SpawnOptions};
 use umbel_cluster::{Authority, Credentials, IssueOptions, Node, Overwrite};
 
 use super::{Payload, Peer, Tally};
@@ -94,14 +95,15 @@ impl Actor for Counter {
     }
 }
 
+/// With an actor that handles so many messages in a row.
 #[derive(Clone)]
-pub(crate) struct Umbel {
+pub(crate) struct Umbel<const THROUGHPUT: usize> {
     node: Node,
     counter: Address<Note>,
 }
 
-impl Peer for Umbel {
-    const NAME: &'static str = "umbel";
+impl<const THROUGHPUT: usize> Peer for Umbel<THROUGHPUT> {
+    const NAME: &'static str = if THROUGHPUT == 1 { "umbel" } else { "umbel_in_a_row" };
 
     async fn serve(files: &Path, tally: Tally) -> String {
         let node = Node::builder()
@@ -110,7 +112,9 @@ impl Peer for Umbel {
             .start()
             .await
             .expect("it starts");
-        let counter = node.spawn(Counter, tally).await.expect("it starts");
+        let options =
+            SpawnOptions { throughput: NonZeroUsize::new(THROUGHPUT), ..SpawnOptions::default() };
+        let counter = node.system().spawn_with(options, Counter, tally).await.expect("it starts");
         node.register(ACTOR, &counter).await.expect("it is the only one");
         node.address().expect("it listens")
     }

@@ -92,8 +92,10 @@ impl Rider for RactorCluster {
     fn start(&self, system: System, me: Identity) -> BoxFuture<'_, Result<(), RiderError>> {
         let keeper =
             Keeper { me, frame_bytes_max: self.frame_bytes_max, sessions: self.sessions.clone() };
-        let options =
-            SpawnOptions { name: Some("umbel.ractor_cluster".to_owned()), mailbox_capacity: None };
+        let options = SpawnOptions {
+            name: Some("umbel.ractor_cluster".to_owned()),
+            ..SpawnOptions::default()
+        };
         async move {
             let started = system.spawn_with(options, keeper, ()).await;
             started.map(drop).map_err(|why| RiderError::new(not_started(why)))
