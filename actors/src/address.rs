@@ -235,7 +235,7 @@ impl There {
             match self.try_tell(message) {
                 Err(TellError::Full(back)) => {
                     message = back;
-                    self.route.room().await;
+                    self.route.room(&self.path).await;
                 }
                 told => return told,
             }

@@ -112,8 +112,8 @@ pub trait Route: Send + Sync + 'static {
     /// [`RouteError`]; nothing was sent.
     fn try_send(&self, to: &ActorPath, schema: u32, encode: Encode<'_>) -> Result<(), RouteError>;
 
-    /// Ends when it is worth trying again after [`RouteError::Full`].
-    fn room(&self) -> BoxFuture<'_, ()>;
+    /// Ends when it is worth trying again after [`RouteError::Full`]; polled by the task that tries.
+    fn room(&self, to: &ActorPath) -> BoxFuture<'_, ()>;
 
     /// Watches an actor of that node.
     fn watch(&self, to: &ActorPath) -> Watch;

@@ -15,7 +15,7 @@ use umbel_actors::{
 use umbel_protocol::{InterestInput, ReplicaError, TextError, Topic as TopicName};
 
 use crate::home::NodeHome;
-use crate::lane::{Home, Publication};
+use crate::lane::{Home, Publication, Target};
 use crate::node::Node;
 
 /// A topic over all linked nodes: what is published goes once to each node that has subscribers, and
@@ -142,7 +142,7 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
                     match peer.try_publish(self.name.as_str(), T::FINGERPRINT, &payload) {
                         Ok(()) => published.nodes += 1,
                         Err(RouteError::Full) => {
-                            peer.room().await;
+                            peer.room(&Target::Topic(self.name.as_str().into())).await;
                             continue;
                         }
                         Err(_) => published.nodes_lost += 1,

@@ -180,6 +180,7 @@ fn lane_end(end: &LaneEnd) -> LinkEnd {
         LaneEnd::Malformed(_)
         | LaneEnd::BadCorrelation(_)
         | LaneEnd::CreditExceeded
+        | LaneEnd::TooManyPaused
         | LaneEnd::Overfull => LinkEnd::Violation(reason),
     }
 }

@@ -13,6 +13,7 @@ use umbel_actors::wire::{
 use super::asks::{ASKS_MAX, OwnAsks, PeersAsks};
 use super::driver::{self, Driver, LaneEnd};
 use super::frame::{self, ASKS_PER_MESSAGE_MAX};
+use super::holds::{Holds, Target};
 use super::home::Home;
 use super::inbound::{Inbound, WINDOW_BYTES};
 use super::outbox::Outbox;
@@ -29,6 +30,7 @@ pub(crate) struct DataLane {
     /// The peer's name, for errors.
     pub(super) peer: Arc<str>,
     pub(super) outbox: Outbox,
+    pub(super) holds: Holds,
     pub(super) own_asks: OwnAsks,
     pub(super) peers_asks: PeersAsks,
     pub(super) inbound: Arc<Inbound>,
@@ -74,6 +76,7 @@ impl DataLane {
             home,
             peer,
             outbox: Outbox::new(backlog_bytes_max),
+            holds: Holds::default(),
             own_asks: OwnAsks::default(),
             peers_asks: PeersAsks::default(),
             inbound: Arc::new(Inbound::new(me.clone())),
@@ -133,13 +136,7 @@ impl DataLane {
         schema: u32,
         encode: Encode<'_>,
     ) -> Result<(), RouteError> {
-        if !self.outbox.has_room() {
-            return Err(if self.outbox.is_closed() {
-                self.unreachable()
-            } else {
-                RouteError::Full
-            });
-        }
+        self.look_for_room(|| Target::Actor(to))?;
         let too_many = Cell::new(false);
         let mut encode = |buffer: &mut Vec<u8>, max: usize| {
             let encoded = encode(buffer, max);
@@ -168,13 +165,7 @@ impl DataLane {
         schema: u32,
         payload: &[u8],
     ) -> Result<(), RouteError> {
-        if !self.outbox.has_room() {
-            return Err(if self.outbox.is_closed() {
-                self.unreachable()
-            } else {
-                RouteError::Full
-            });
-        }
+        self.look_for_room(|| Target::Topic(topic.into()))?;
         self.outbox
             .send(|buffer| {
                 frame::publication(buffer, topic, schema, payload);
@@ -182,8 +173,23 @@ impl DataLane {
             .map_err(|_| self.unreachable())
     }
 
-    pub(crate) async fn wait_for_room(&self) {
-        self.outbox.wait_for_room().await;
+    #[inline]
+    fn look_for_room(&self, target: impl FnOnce() -> Target) -> Result<(), RouteError> {
+        if self.outbox.has_room() && !self.holds.bar(target) {
+            return Ok(());
+        }
+        Err(if self.outbox.is_closed() { self.unreachable() } else { RouteError::Full })
+    }
+
+    /// Ends when it is worth trying again to send to `target`.
+    pub(crate) async fn wait_for_room(&self, target: &Target) {
+        loop {
+            self.holds.wait(target, || self.outbox.is_closed()).await;
+            self.outbox.wait_for_room().await;
+            if self.outbox.is_closed() || !self.holds.bar(|| target.clone()) {
+                return;
+            }
+        }
     }
 
     fn unreachable(&self) -> RouteError {
@@ -195,6 +201,7 @@ impl DataLane {
     pub(crate) fn close(&self) {
         self.lets_peer_end_first.store(false, Ordering::Release);
         self.outbox.close();
+        self.holds.wake_all();
     }
 
     /// As [`Self::close`], but lets the peer be the first to say that it has written all, until
@@ -202,6 +209,7 @@ impl DataLane {
     pub(crate) fn close_after_peer(&self) {
         self.lets_peer_end_first.store(true, Ordering::Release);
         self.outbox.close();
+        self.holds.wake_all();
     }
 
     pub(super) fn lets_peer_end_first(&self) -> bool {
@@ -238,6 +246,7 @@ impl DataLane {
         impl Drop for Guard {
             fn drop(&mut self) {
                 self.0.outbox.close();
+                self.0.holds.wake_all();
                 self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
             }
         }

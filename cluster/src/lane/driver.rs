@@ -9,14 +9,15 @@ use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use umbel_actors::codec;
-use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
+use umbel_actors::wire::{self, Charge, Credit, Deliver, Unanswered, Wire};
 use umbel_actors::{DeadLetter, DeadLetterReason};
 
 use super::asks::BadAsk;
 use super::data::{DataLane, encoded};
 use super::frame::{self, Asks, Frame, FrameError, LENGTH_BYTES};
+use super::holds::{PAUSED_MAX, TooManyPaused};
 use super::home::Publication;
-use super::inbound::WINDOW_BYTES;
+use super::inbound::{Accounts, WINDOW_BYTES};
 use super::outbox::MESSAGE_COSTS_BYTES;
 use crate::transport::ByteStream;
 
@@ -43,6 +44,7 @@ pub(super) struct Driver {
     received: u64,
     /// Of these, what the run's next charge has to cover.
     owed: u32,
+    accounts: Accounts,
 }
 
 /// Why a lane ended.
@@ -66,6 +68,9 @@ pub(crate) enum LaneEnd {
     /// The peer sent more than it was granted.
     #[error("the peer sent more than its credit")]
     CreditExceeded,
+    /// The peer paused more actors than can hold what it lets us send.
+    #[error("the peer paused more than {PAUSED_MAX} actors")]
+    TooManyPaused,
     /// The peer does not read what it asked for.
     #[error("the peer does not read its answers")]
     Overfull,
@@ -98,6 +103,7 @@ impl Driver {
     pub(super) fn new(lane: Arc<DataLane>, stream: Box<dyn ByteStream>) -> Self {
         Self {
             wire: lane.clone(),
+            accounts: Accounts::new(lane.inbound.clone()),
             lane,
             stream,
             input: vec![0; READ_BYTES],
@@ -180,6 +186,7 @@ impl Driver {
             }
             Ok(())
         });
+        self.lane.inbound.has_received(self.received);
         self.input = input;
         self.input.copy_within(taken..self.filled, 0);
         self.filled -= taken;
@@ -227,7 +234,8 @@ impl Driver {
                     following,
                     Some((Frame::Message { actor: next, .. }, _)) if next == actor
                 );
-                let charge = (!goes_on || self.owed >= CHARGED_BYTES).then(|| self.charge());
+                let charge = (!goes_on || self.owed >= CHARGED_BYTES)
+                    .then(|| self.accounts.charge(actor, std::mem::take(&mut self.owed)));
                 let delivered = self.deliver(actor, schema, payload, charge);
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
@@ -256,7 +264,7 @@ impl Driver {
                 self.receive(bytes)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 // Subscribers have queues of their own: nothing of it stays here.
-                drop(self.charge());
+                self.lane.inbound.release(std::mem::take(&mut self.owed));
                 let lane = &self.lane;
                 let limits = lane.limits;
                 lane.home.publication(&Publication { topic, schema, payload, limits });
@@ -266,6 +274,11 @@ impl Driver {
                 let to = format!("{}/{actor}", lane.peer);
                 lane.home.dead_letter(DeadLetter::new(to, "?", 1, why));
             }
+            Frame::Pause { actor } => {
+                lane.holds.pause(actor).map_err(|_: TooManyPaused| LaneEnd::TooManyPaused)?;
+            }
+            Frame::Resume { actor } => lane.holds.resume(actor),
+            Frame::BulkWanted => {}
         }
         Ok(())
     }
@@ -280,11 +293,6 @@ impl Driver {
         }
         self.received += bytes as u64 + MESSAGE_COSTS_BYTES;
         Ok(())
-    }
-
-    /// A charge of what is owed.
-    fn charge(&mut self) -> Charge {
-        Charge::new(self.lane.inbound.clone(), std::mem::take(&mut self.owed))
     }
 
     fn open_asks(&self, asks: Asks<'_>) -> Result<(), LaneEnd> {

@@ -12,6 +12,9 @@
 //! | 5 cancel | `var` correlation |
 //! | 6 publication | flags, `var` length and topic, fingerprint (4), fields if flagged, payload |
 //! | 7 undelivered | `var` actor, why |
+//! | 8 pause | `var` actor: send it nothing until it is resumed |
+//! | 9 resume | `var` actor |
+//! | 10 bulk wanted | nothing: the side that dialled is to open the bulk lane |
 //!
 //! Flags: 1, correlation ids follow (their number in one byte, then each as `var`); 2, header fields
 //! follow (`var` length of all; each a tag byte, `var` length, bytes). A field whose tag has its
@@ -36,6 +39,9 @@ const CREDIT: u8 = 4;
 const CANCEL: u8 = 5;
 const PUBLICATION: u8 = 6;
 const UNDELIVERED: u8 = 7;
+const PAUSE: u8 = 8;
+const RESUME: u8 = 9;
+const BULK_WANTED: u8 = 10;
 
 const ASKS: u8 = 1;
 const FIELDS: u8 = 2;
@@ -50,6 +56,9 @@ pub(crate) enum Frame<'a> {
     Cancel { correlation: u64 },
     Publication { topic: &'a str, schema: u32, payload: &'a [u8] },
     Undelivered { actor: u64, why: &'a [u8] },
+    Pause { actor: u64 },
+    Resume { actor: u64 },
+    BulkWanted,
 }
 
 /// The correlation ids of a message: checked, and decoded as they are iterated.
@@ -127,13 +136,27 @@ impl<'a> Frame<'a> {
                 Self::Publication { topic, schema, payload: rest }
             }
             UNDELIVERED => Self::Undelivered { actor: var(rest)?, why: rest },
+            PAUSE => Self::Pause { actor: var(rest)? },
+            RESUME => Self::Resume { actor: var(rest)? },
+            BULK_WANTED => Self::BulkWanted,
             kind => return Err(FrameError::UnknownKind(kind)),
         })
+    }
+
+    /// The same with this payload, where a frame has one: a large message comes in two parts.
+    pub(crate) fn with_payload(mut self, bytes: &'a [u8]) -> Option<Self> {
+        match &mut self {
+            Self::Message { payload, .. }
+            | Self::Answer { payload, .. }
+            | Self::Publication { payload, .. } => *payload = bytes,
+            _ => return None,
+        }
+        Some(self)
     }
 }
 
 /// Appends a whole frame: what `body` writes behind the kind, under its length.
-fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize {
+pub(super) fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = into.len();
     into.extend_from_slice(&[0; LENGTH_BYTES]);
     into.push(kind);
@@ -202,13 +225,25 @@ pub(crate) fn undelivered(into: &mut Vec<u8>, actor: u64, why: &[u8]) -> usize {
     })
 }
 
-fn byte(rest: &mut &[u8]) -> Result<u8, FrameError> {
+pub(crate) fn pause(into: &mut Vec<u8>, actor: u64) -> usize {
+    frame(into, PAUSE, |into| put_var(into, actor))
+}
+
+pub(crate) fn resume(into: &mut Vec<u8>, actor: u64) -> usize {
+    frame(into, RESUME, |into| put_var(into, actor))
+}
+
+pub(crate) fn bulk_wanted(into: &mut Vec<u8>) -> usize {
+    frame(into, BULK_WANTED, |_| {})
+}
+
+pub(super) fn byte(rest: &mut &[u8]) -> Result<u8, FrameError> {
     let (first, tail) = rest.split_first().ok_or(FrameError::Truncated)?;
     *rest = tail;
     Ok(*first)
 }
 
-fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], FrameError> {
+pub(super) fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], FrameError> {
     let (first, tail) = rest.split_first_chunk::<N>().ok_or(FrameError::Truncated)?;
     *rest = tail;
     Ok(*first)
@@ -265,7 +300,7 @@ fn fields(flags: u8, rest: &mut &[u8]) -> Result<(), FrameError> {
     Ok(())
 }
 
-fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
+pub(super) fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let next = byte(rest)?;
@@ -281,7 +316,7 @@ fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
     Err(FrameError::Number)
 }
 
-fn put_var(into: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_var(into: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         into.push(number as u8 | 0x80);
         number >>= 7;
@@ -350,6 +385,15 @@ mod tests {
         bytes.clear();
         undelivered(&mut bytes, 9, b"gone");
         assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Undelivered { actor: 9, why: b"gone" }));
+        bytes.clear();
+        pause(&mut bytes, 9);
+        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Pause { actor: 9 }));
+        bytes.clear();
+        resume(&mut bytes, 9);
+        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Resume { actor: 9 }));
+        bytes.clear();
+        bulk_wanted(&mut bytes);
+        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::BulkWanted));
     }
 
     #[test]
