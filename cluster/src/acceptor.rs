@@ -114,6 +114,7 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
                 let opened = match hello.lane {
                     Lane::Control => Coordinate::ControlOpened(hello, stream),
                     Lane::Data => Coordinate::DataOpened(hello, stream),
+                    Lane::Bulk => Coordinate::BulkOpened(hello, stream),
                 };
                 let _ = coordinator.tell(opened).await;
             }

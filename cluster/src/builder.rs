@@ -84,6 +84,13 @@ pub enum StartError {
         most = NodeConfig::FRAME_BYTES_MOST
     )]
     FrameBytes(usize),
+    /// The message limit is out of bounds.
+    #[error(
+        "`message_bytes_max` is {0}: it must be from {least} to {most}",
+        least = NodeConfig::MESSAGE_BYTES_LEAST,
+        most = NodeConfig::MESSAGE_BYTES_MOST
+    )]
+    MessageBytes(usize),
     /// The node's own actors did not start.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -152,6 +159,10 @@ impl NodeBuilder {
         let frame = self.config.frame_bytes_max;
         if !(NodeConfig::FRAME_BYTES_LEAST..=NodeConfig::FRAME_BYTES_MOST).contains(&frame) {
             return Err(StartError::FrameBytes(frame));
+        }
+        let message = self.config.message_bytes_max;
+        if !(NodeConfig::MESSAGE_BYTES_LEAST..=NodeConfig::MESSAGE_BYTES_MOST).contains(&message) {
+            return Err(StartError::MessageBytes(message));
         }
         let seeds = self.seeds.iter().map(|seed| endpoint(seed)).collect::<Result<Vec<_>, _>>()?;
         if self.dev.is_some()

@@ -15,10 +15,10 @@ use umbel_protocol::{
     PeersOutput, PeersView, Reason, Refusal, RegistryInput,
 };
 
-use self::link::{Link, Streams};
+use self::link::{BulkLane, Link, Streams};
 use crate::greeting::{self, DialError, Dialled};
 use crate::home::NodeHome;
-use crate::lane::Home;
+use crate::lane::{BulkThread, Home};
 use crate::task::OwnedTask;
 use crate::transport::{ByteStream, Transport};
 
@@ -31,6 +31,8 @@ pub(crate) enum Coordinate {
     Hello(Hello, Reply<Verdict>),
     /// The welcome for a control lane was said.
     ControlOpened(Hello, Box<dyn ByteStream>),
+    /// The welcome for a bulk lane was said.
+    BulkOpened(Hello, Box<dyn ByteStream>),
     /// The welcome for a data lane was said.
     DataOpened(Hello, Box<dyn ByteStream>),
     /// A dial has ended.
@@ -71,6 +73,8 @@ pub(crate) struct Links {
     /// up or [`Peers`] closes them.
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
+    /// What drives their bulk lanes.
+    bulk_thread: Arc<BulkThread>,
     dials: BTreeMap<LinkId, OwnedTask>,
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
@@ -84,6 +88,10 @@ struct Opening {
     peer: Option<(NodeId, Option<Endpoint>)>,
     control: Option<Box<dyn ByteStream>>,
     data: Option<Box<dyn ByteStream>>,
+    /// Opened by a peer for which the link is up already.
+    bulk: Option<Box<dyn ByteStream>>,
+    /// Where this end has dialled, and dials again for the bulk lane.
+    dialled: Option<Endpoint>,
 }
 
 impl Actor for Coordinator {
@@ -103,6 +111,7 @@ impl Actor for Coordinator {
             started: Instant::now(),
             opening: BTreeMap::new(),
             up: BTreeMap::new(),
+            bulk_thread: Arc::new(BulkThread::new(self.transport.bulk_on_thread())),
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
@@ -164,6 +173,13 @@ impl Turn<'_> {
                     self.opened(hello.link);
                 }
             }
+            Coordinate::BulkOpened(hello, stream) => {
+                if let Some(link) = self.links.up.get_mut(&hello.link) {
+                    link.open_bulk(stream, &self.own);
+                } else if let Some(opening) = self.links.opening.get_mut(&hello.link) {
+                    opening.bulk = Some(stream);
+                }
+            }
             Coordinate::Dialled(link, result) => self.dialled(link, result),
             Coordinate::Control(link, message) => self.control(link, message),
             Coordinate::LaneEnded(link, why) => self.step(PeersInput::LinkDown { link, why }),
@@ -201,9 +217,10 @@ impl Turn<'_> {
     fn dialled(&mut self, link: LinkId, result: Result<Dialled, DialError>) {
         self.links.dials.remove(&link);
         match result {
-            Ok(Dialled { welcome, control, data }) => {
+            Ok(Dialled { welcome, control, data, endpoint }) => {
                 let peer = Some((welcome.node, welcome.listen));
-                let opening = Opening { peer, control: Some(control), data: Some(data) };
+                let (control, data, dialled) = (Some(control), Some(data), Some(endpoint));
+                let opening = Opening { peer, control, data, bulk: None, dialled };
                 self.links.opening.insert(link, opening);
                 self.opened(link);
             }
@@ -333,12 +350,18 @@ impl Turn<'_> {
 
     fn peer_up(&mut self, id: &NodeId, link: LinkId) {
         let opening = self.links.opening.remove(&link);
-        let Some(Opening { control: Some(control), data: Some(data), .. }) = opening else {
+        let Some(Opening { control: Some(control), data: Some(data), bulk, dialled, .. }) = opening
+        else {
             unreachable!("a link comes up when both its lanes are open");
         };
         let home = self.shell.home.clone();
         let peer = home.peer(id);
-        let opened = Link::open(link, peer, &home, Streams { control, data }, &self.own);
+        let bulk = BulkLane {
+            thread: self.links.bulk_thread.clone(),
+            opened: bulk,
+            dial: dialled.map(|endpoint| (self.shell.transport.clone(), endpoint)),
+        };
+        let opened = Link::open(link, peer, &home, Streams { control, data, bulk }, &self.own);
         home.link_is_up(id, opened.control.clone());
         self.links.up.insert(link, opened);
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);

@@ -29,6 +29,7 @@ pub(crate) struct Dialled {
     pub(crate) welcome: Welcome,
     pub(crate) control: Box<dyn ByteStream>,
     pub(crate) data: Box<dyn ByteStream>,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// Why a dial opened no link.
@@ -61,7 +62,7 @@ pub(crate) enum GreetingError {
     Undecodable(#[source] DecodeError),
 }
 
-/// Opens both lanes of a link.
+/// Opens both lanes of a link that it cannot be without.
 pub(crate) async fn dial(
     transport: &dyn Transport,
     terms: &Terms,
@@ -80,13 +81,14 @@ pub(crate) async fn dial(
             let by = second.node.name;
             return Err(DialError::Refused { by, refusal: Refusal::UnknownLink });
         }
-        Ok(Dialled { welcome, control, data })
+        Ok(Dialled { welcome, control, data, endpoint: endpoint.clone() })
     };
     let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
     tokio::time::timeout(within, both).await.map_err(timed_out)?
 }
 
-async fn open(
+/// Opens one lane of a link.
+pub(crate) async fn open(
     transport: &dyn Transport,
     terms: &Terms,
     lane: Lane,

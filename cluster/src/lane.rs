@@ -1,6 +1,7 @@
 //! The lanes of a link: one for control, one for the messages of actors.
 
 mod asks;
+mod bulk;
 mod control;
 mod data;
 mod driver;
@@ -10,8 +11,9 @@ mod home;
 mod inbound;
 mod outbox;
 
+pub(crate) use bulk::{Bulk, BulkThread};
 pub(crate) use control::{ControlLane, ControlReader, ControlSender};
-pub(crate) use data::DataLane;
+pub(crate) use data::{DataLane, LaneBounds};
 pub(crate) use driver::LaneEnd;
 pub(crate) use frame::FRAME_BYTES_MAX;
 pub(crate) use holds::Target;

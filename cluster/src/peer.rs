@@ -72,7 +72,7 @@ impl Peer {
         &self,
         topic: &str,
         schema: u32,
-        payload: &[u8],
+        payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
         let link = self.link.load();
         let Some(link) = link.as_ref() else { return Err(self.unreachable()) };

@@ -47,6 +47,13 @@ pub trait Transport: Send + Sync + 'static {
     /// the peer is not of our cluster, [`TransportError::RefusedByPeer`] where we are not of the peer's,
     /// [`TransportError::Tls`] or [`TransportError::Lost`] where the handshake broke.
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>>;
+
+    /// Whether large messages are to be driven on a thread of their own, of low priority, so that they
+    /// take no core from those who answer questions. Its runtime dials; what was accepted is polled
+    /// there too. Default: false, so that what is simulated stays on its one thread.
+    fn bulk_on_thread(&self) -> bool {
+        false
+    }
 }
 
 /// Where others reach us. Dropping it frees the address; connections that it accepted live on.

@@ -129,7 +129,7 @@ pub struct Hello {
     pub listen: Option<Endpoint>,
     /// What this connection is for.
     pub lane: Lane,
-    /// The link that this connection belongs to; the same for both lanes.
+    /// The link that this connection belongs to; the same for all its lanes.
     pub link: LinkId,
     /// The link with the acceptor that the dialler knows to be lost. An acceptor that still holds it
     /// lets go of it for this one, instead of refusing until it has noticed the loss itself.
@@ -156,6 +156,8 @@ pub enum Lane {
     Control,
     /// Messages of actors. Opened when the control lane is welcome.
     Data,
+    /// Large messages of actors. Opened when one is to be sent, by the side that dialled the others.
+    Bulk,
 }
 
 impl fmt::Display for Lane {
@@ -163,6 +165,7 @@ impl fmt::Display for Lane {
         f.write_str(match self {
             Self::Control => "control",
             Self::Data => "data",
+            Self::Bulk => "bulk",
         })
     }
 }

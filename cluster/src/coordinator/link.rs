@@ -8,25 +8,30 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use umbel_actors::wire::Deliver;
 use umbel_actors::{Address, Exit};
-use umbel_protocol::{Control, Ended, LinkEnd, LinkId, Reason};
+use umbel_protocol::{Control, Ended, Endpoint, Lane, LinkEnd, LinkId, NodeName, Reason};
 
 use super::Coordinate;
+use crate::greeting;
 use crate::home::NodeHome;
-use crate::lane::{ControlLane, ControlReader, ControlSender, DataLane, LaneEnd};
+use crate::lane::{Bulk, BulkThread, ControlLane, ControlReader, ControlSender, DataLane, LaneEnd};
 use crate::peer::{Peer, PeerLink, WATCHES_MAX};
 use crate::task::OwnedTask;
-use crate::transport::ByteStream;
+use crate::transport::{ByteStream, Transport};
 
 /// How long a link whose end was announced has to carry what was sent before.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A link that is up: its two lanes, what drives them, and what the peer watches here.
+/// How long a dial for the bulk lane that failed is rested from.
+const BULK_REST: Duration = Duration::from_secs(1);
+
+/// A link that is up: its lanes, what drives them, and what the peer watches here.
 pub(super) struct Link {
     id: LinkId,
     pub(super) peer: Arc<Peer>,
     pub(super) control: ControlSender,
     data: Arc<DataLane>,
     tasks: Tasks,
+    thread: Arc<BulkThread>,
     /// What the peer watches here, by its tokens.
     watched: BTreeMap<u64, OwnedTask>,
 }
@@ -35,6 +40,16 @@ pub(super) struct Link {
 pub(super) struct Streams {
     pub(super) control: Box<dyn ByteStream>,
     pub(super) data: Box<dyn ByteStream>,
+    pub(super) bulk: BulkLane,
+}
+
+/// What a bulk lane is made of when it is wanted.
+pub(super) struct BulkLane {
+    pub(super) thread: Arc<BulkThread>,
+    /// Where the peer was quick to open it.
+    pub(super) opened: Option<Box<dyn ByteStream>>,
+    /// Where this end is to open it.
+    pub(super) dial: Option<(Arc<dyn Transport>, Endpoint)>,
 }
 
 /// What drives the lanes of a link.
@@ -42,6 +57,8 @@ struct Tasks {
     data: OwnedTask,
     control_reader: OwnedTask,
     control_writer: OwnedTask,
+    /// None until the peer has opened the lane.
+    bulk: Option<OwnedTask>,
 }
 
 impl Link {
@@ -53,21 +70,12 @@ impl Link {
         streams: Streams,
         own: &Address<Coordinate>,
     ) -> Self {
-        let frame_bytes_max = home.config.frame_bytes_max;
-        let data = DataLane::new(home.clone(), peer.id.name.as_str().into(), frame_bytes_max);
+        let bounds = home.config.lane_bounds();
+        let data = DataLane::new(home.clone(), peer.id.name.as_str().into(), &bounds);
         let control = ControlSender::new();
         let (reader, writer) = ControlLane::new(streams.control).split();
         let tasks = Tasks {
-            data: OwnedTask::spawn({
-                let (own, running) = (own.clone(), data.clone().run(streams.data));
-                async move {
-                    let end = match AssertUnwindSafe(running).catch_unwind().await {
-                        Ok(end) => lane_end(&end),
-                        Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
-                    };
-                    let _ = own.tell(Coordinate::LaneEnded(id, end)).await;
-                }
-            }),
+            data: OwnedTask::spawn({ drive(id, data.clone().run(streams.data), own.clone()) }),
             control_reader: OwnedTask::spawn(read_control(id, reader, own.clone())),
             control_writer: OwnedTask::spawn({
                 let (own, sender) = (own.clone(), control.clone());
@@ -78,15 +86,42 @@ impl Link {
                     }
                 }
             }),
+            bulk: None,
         };
         let wire = data.clone();
         peer.set_link(PeerLink { id, control: control.clone(), data: data.clone(), wire });
-        Self { id, peer, control, data, tasks, watched: BTreeMap::new() }
+        let BulkLane { thread, opened, dial } = streams.bulk;
+        let mut link = Self { id, peer, control, data, tasks, thread, watched: BTreeMap::new() };
+        if let Some(opened) = opened {
+            link.open_bulk(opened, own);
+        } else if let Some((transport, endpoint)) = dial {
+            let opening =
+                open_bulk(id, link.peer.id.name.clone(), home.clone(), transport, endpoint);
+            let (lane, thread, own) = (link.data.clone(), link.thread.clone(), own.clone());
+            link.tasks.bulk = Some(OwnedTask::spawn(async move {
+                lane.bulk.until_wanted().await;
+                let runtime = thread.runtime();
+                OwnedTask::spawn_on(runtime.as_ref(), async move {
+                    let stream = opening.await;
+                    drive(id, Bulk::run(lane, stream), own).await;
+                })
+                .await;
+            }));
+        }
+        link
+    }
+
+    /// The peer has opened the bulk lane. Where it had done so before, it has lost that one, and this
+    /// end hears of it.
+    pub(super) fn open_bulk(&mut self, stream: Box<dyn ByteStream>, own: &Address<Coordinate>) {
+        let running = drive(self.id, Bulk::run(self.data.clone(), stream), own.clone());
+        self.tasks.bulk = Some(OwnedTask::spawn_on(self.thread.runtime().as_ref(), running));
     }
 
     pub(super) fn tear_down(self) {
         self.control.close();
         self.data.close();
+        self.data.bulk.close();
     }
 
     /// Ends the link so that all arrives that either end has sent: this one before it says goodbye,
@@ -98,14 +133,19 @@ impl Link {
         self.control.send(&Control::Goodbye);
         self.control.close();
         self.data.close_after_peer();
-        let Self { data: lane, tasks: Tasks { data, control_reader, control_writer }, .. } = self;
+        self.data.bulk.close_after_peer();
+        let Self { data: lane, tasks, thread, .. } = self;
+        let Tasks { data, control_reader, control_writer, bulk } = tasks;
         OwnedTask::spawn(async move {
             let done = async {
                 control_reader.await;
                 lane.close();
-                tokio::join!(data, control_writer);
+                lane.bulk.close();
+                tokio::join!(data, control_writer, end_of_bulk(&lane, bulk));
             };
             let _ = tokio::time::timeout(FAREWELL, done).await;
+            // The bulk lane is driven as long as there is a thread.
+            drop(thread);
         })
     }
 
@@ -113,10 +153,14 @@ impl Link {
     pub(super) fn hear_goodbye(self) -> OwnedTask {
         self.control.close();
         self.data.close();
-        let Tasks { data, control_reader, control_writer } = self.tasks;
+        self.data.bulk.close();
+        let Self { data: lane, tasks, thread, .. } = self;
+        let Tasks { data, control_reader, control_writer, bulk } = tasks;
         OwnedTask::spawn(async move {
-            let done = async { tokio::join!(data, control_reader, control_writer) };
+            let bulk = end_of_bulk(&lane, bulk);
+            let done = async { tokio::join!(data, control_reader, control_writer, bulk) };
             let _ = tokio::time::timeout(FAREWELL, done).await;
+            drop(thread);
         })
     }
 
@@ -156,6 +200,50 @@ impl Link {
     }
 }
 
+/// Drives one of the lanes of actors, and says when it has ended.
+async fn drive(
+    link: LinkId,
+    running: impl Future<Output = LaneEnd> + Send,
+    own: Address<Coordinate>,
+) {
+    let end = match AssertUnwindSafe(running).catch_unwind().await {
+        Ok(end) => lane_end(&end),
+        Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
+    };
+    let _ = own.tell(Coordinate::LaneEnded(link, end)).await;
+}
+
+/// Dials until the bulk lane is open. What it is for waits meanwhile; the link is as good as before.
+async fn open_bulk(
+    link: LinkId,
+    peer: NodeName,
+    home: Arc<NodeHome>,
+    transport: Arc<dyn Transport>,
+    endpoint: Endpoint,
+) -> Box<dyn ByteStream> {
+    loop {
+        let terms = home.terms();
+        let opening =
+            greeting::open(&*transport, &terms, Lane::Bulk, link, &endpoint, Some(&peer), None);
+        let why = match tokio::time::timeout(home.config.handshake_deadline, opening).await {
+            Ok(Ok((_, stream))) => return stream,
+            Ok(Err(why)) => why.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        home.refusals.note("bulk-lane", &format!("{endpoint}: {why}"));
+        tokio::time::sleep(BULK_REST).await;
+    }
+}
+
+/// Ends when the bulk lane has, if it was opened at all.
+async fn end_of_bulk(lane: &DataLane, task: Option<OwnedTask>) {
+    if lane.bulk.is_open()
+        && let Some(task) = task
+    {
+        task.await;
+    }
+}
+
 async fn read_control(link: LinkId, mut reader: ControlReader, own: Address<Coordinate>) {
     let end = loop {
         match reader.next().await {
@@ -181,6 +269,7 @@ fn lane_end(end: &LaneEnd) -> LinkEnd {
         | LaneEnd::BadCorrelation(_)
         | LaneEnd::CreditExceeded
         | LaneEnd::TooManyPaused
+        | LaneEnd::Disorder(_)
         | LaneEnd::Overfull => LinkEnd::Violation(reason),
     }
 }

@@ -92,6 +92,15 @@ impl OwnAsks {
         }
     }
 
+    /// Whether somebody still asks this.
+    pub(crate) fn knows(&self, correlation: u64) -> bool {
+        let table = self.table.lock();
+        let entry = table.slots.get(slot_of(correlation));
+        entry.is_some_and(|entry| {
+            entry.generation == generation_of(correlation) && entry.pending.is_some()
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
@@ -123,8 +132,10 @@ enum AskState {
 pub(crate) enum BadAsk {
     /// The slot is beyond the bound.
     Slot,
-    /// The slot holds a question that waits still.
+    /// The slot holds this very question, which waits still.
     InUse,
+    /// The slot holds a later question.
+    Stale,
 }
 
 impl PeersAsks {
@@ -140,9 +151,16 @@ impl PeersAsks {
         }
         let entry = &mut slots[slot];
         // A slot whose question the peer has given up may be used again: what still comes for the
-        // old one finds another generation.
-        if entry.state == AskState::Open {
-            return Err(BadAsk::InUse);
+        // old one finds another generation. A large question may come after it was given up, and
+        // after a later one in its slot: the lanes are not ordered among themselves.
+        if entry.state != AskState::Free {
+            let age = generation_of(correlation).wrapping_sub(entry.generation);
+            if age == 0 {
+                return Err(BadAsk::InUse);
+            }
+            if age > u32::MAX / 2 {
+                return Err(BadAsk::Stale);
+            }
         }
         if entry.state == AskState::Free {
             self.open.fetch_add(1, Ordering::Relaxed);
@@ -247,6 +265,9 @@ mod tests {
         assert_eq!(asks.open(ASKS_MAX as u64), Err(BadAsk::Slot));
         assert_eq!(asks.open(5), Ok(()));
         assert_eq!(asks.open(5), Err(BadAsk::InUse));
+        assert_eq!(asks.open(1 << 32 | 7), Ok(()));
+        assert_eq!(asks.open(7), Err(BadAsk::Stale));
+        assert!(asks.close(1 << 32 | 7));
         assert!(asks.close(5));
         assert!(!asks.close(5), "one question was answered twice");
         assert_eq!(asks.open(1 << 32 | 5), Ok(()));

@@ -11,8 +11,9 @@ use umbel_actors::wire::{
 };
 
 use super::asks::{ASKS_MAX, OwnAsks, PeersAsks};
+use super::bulk::{Bulk, Letter};
 use super::driver::{self, Driver, LaneEnd};
-use super::frame::{self, ASKS_PER_MESSAGE_MAX};
+use super::frame::{self, ASKS_PER_MESSAGE_MAX, LENGTH_BYTES};
 use super::holds::{Holds, Target};
 use super::home::Home;
 use super::inbound::{Inbound, WINDOW_BYTES};
@@ -36,12 +37,32 @@ pub(crate) struct DataLane {
     pub(super) inbound: Arc<Inbound>,
     pub(super) frame_bytes_max: usize,
     pub(super) limits: Limits,
+    /// What is too large for this one.
+    pub(crate) bulk: Bulk,
     lets_peer_end_first: AtomicBool,
 }
 
-/// The bytes of answers, refusals and credit that may wait for a peer that does not read. Beyond
-/// it, answers are refused as overloaded; beyond twice as much the lane is closed.
-const BACKLOG_BYTES_MAX: usize = 16 << 20;
+/// The bounds of a link's lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneBounds {
+    pub(crate) frame_bytes_max: usize,
+    /// What takes more bytes goes over the bulk lane.
+    pub(crate) bulk_bytes_min: usize,
+    /// What takes more bytes is not sent.
+    pub(crate) message_bytes_max: usize,
+    /// The bytes of answers, refusals and credit that may wait for a peer that does not read. Beyond
+    /// it, answers are refused as overloaded; beyond twice as much the lane is closed.
+    pub(crate) backlog_bytes_max: usize,
+}
+
+impl LaneBounds {
+    pub(crate) const BACKLOG_BYTES_MAX: usize = 16 << 20;
+
+    /// The largest payload that goes into a frame of the data lane: beside the largest header it fits.
+    fn payload_max(&self) -> usize {
+        self.bulk_bytes_min.min(self.frame_bytes_max.saturating_sub(64))
+    }
+}
 
 #[derive(Default)]
 struct Scratch {
@@ -61,34 +82,21 @@ thread_local! {
 const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
 
 impl DataLane {
-    pub(crate) fn new(home: Arc<dyn Home>, peer: Arc<str>, frame_bytes_max: usize) -> Arc<Self> {
-        Self::with_backlog(home, peer, frame_bytes_max, BACKLOG_BYTES_MAX)
-    }
-
-    fn with_backlog(
-        home: Arc<dyn Home>,
-        peer: Arc<str>,
-        frame_bytes_max: usize,
-        backlog_bytes_max: usize,
-    ) -> Arc<Self> {
+    pub(crate) fn new(home: Arc<dyn Home>, peer: Arc<str>, bounds: &LaneBounds) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             home,
             peer,
-            outbox: Outbox::new(backlog_bytes_max),
+            outbox: Outbox::new(bounds.backlog_bytes_max),
             holds: Holds::default(),
             own_asks: OwnAsks::default(),
             peers_asks: PeersAsks::default(),
             inbound: Arc::new(Inbound::new(me.clone())),
-            frame_bytes_max,
+            frame_bytes_max: bounds.frame_bytes_max,
             limits: Limits::default(),
+            bulk: Bulk::new(me.clone(), bounds.payload_max(), bounds.message_bytes_max),
             lets_peer_end_first: AtomicBool::new(false),
         })
-    }
-
-    /// The largest payload that fits a frame beside the largest header.
-    fn payload_max(&self) -> usize {
-        self.frame_bytes_max.saturating_sub(64)
     }
 
     /// Encodes outside every lock; the questions found are open when this succeeds.
@@ -96,15 +104,15 @@ impl DataLane {
         &self,
         wire: &Arc<dyn Wire>,
         encode: Encode<'_>,
-        then: impl FnOnce(&[u64], &[u8]) -> R,
+        then: impl FnOnce(&mut Scratch) -> R,
     ) -> Result<R, EncodeError> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let outer = ASKED.replace(std::mem::take(&mut scratch.asks));
         scratch.payload.clear();
-        let encoded = wire::scope(wire, || encode(&mut scratch.payload, self.payload_max()));
+        let encoded = wire::scope(wire, || encode(&mut scratch.payload, self.bulk.bytes_max()));
         scratch.asks = ASKED.replace(outer);
         let result = match encoded {
-            Ok(()) => Ok(then(&scratch.asks, &scratch.payload)),
+            Ok(()) => Ok(then(&mut scratch)),
             Err(why) => {
                 self.roll_back(&scratch.asks);
                 Err(why)
@@ -118,7 +126,7 @@ impl DataLane {
         result
     }
 
-    fn roll_back(&self, asks: &[u64]) {
+    pub(super) fn roll_back(&self, asks: &[u64]) {
         for ask in asks {
             // The right to answer went from the reply to this question, and cannot go back.
             if let Some(pending) = self.own_asks.close(*ask) {
@@ -143,19 +151,41 @@ impl DataLane {
             too_many.set(encoded.is_err() && self.own_asks.len() >= ASKS_MAX);
             encoded
         };
-        let sent = self.encode(wire, &mut encode, |asks, payload| {
-            self.outbox
-                .send(|buffer| {
-                    frame::message(buffer, to, schema, asks, payload);
-                })
-                .inspect_err(|_| self.roll_back(asks))
+        let sent = self.encode(wire, &mut encode, |scratch| {
+            let Scratch { payload, asks } = scratch;
+            if payload.len() > self.bulk.least {
+                let mut head = Vec::new();
+                frame::message(&mut head, to, schema, asks, &[]);
+                return self.send_large(head, Target::Actor(to), scratch);
+            }
+            let sent = self.outbox.send(|buffer| {
+                frame::message(buffer, to, schema, asks, payload);
+            });
+            sent.map_err(|_| {
+                self.roll_back(asks);
+                self.unreachable()
+            })
         });
         match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.unreachable()),
+            Ok(sent) => sent,
             Err(_) if too_many.get() => Err(RouteError::TooManyAsks { max: ASKS_MAX }),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// `head` is a frame without its payload.
+    fn send_large(
+        &self,
+        mut head: Vec<u8>,
+        target: Target,
+        scratch: &mut Scratch,
+    ) -> Result<(), RouteError> {
+        let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
+        head.drain(..LENGTH_BYTES);
+        let mut payload = std::mem::take(&mut scratch.payload);
+        payload.shrink_to_fit();
+        let asks = std::mem::take(&mut scratch.asks);
+        Bulk::send(lane, Letter { head, payload: Arc::new(payload), asks, target })
     }
 
     /// Appends something published here, if the receiver's credit allows.
@@ -163,9 +193,17 @@ impl DataLane {
         &self,
         topic: &str,
         schema: u32,
-        payload: &[u8],
+        payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
         self.look_for_room(|| Target::Topic(topic.into()))?;
+        if payload.len() > self.bulk.least {
+            let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
+            let mut head = Vec::new();
+            frame::publication(&mut head, topic, schema, &[]);
+            head.drain(..LENGTH_BYTES);
+            let (payload, target) = (payload.clone(), Target::Topic(topic.into()));
+            return Bulk::send(lane, Letter { head, payload, asks: Vec::new(), target });
+        }
         self.outbox
             .send(|buffer| {
                 frame::publication(buffer, topic, schema, payload);
@@ -192,7 +230,7 @@ impl DataLane {
         }
     }
 
-    fn unreachable(&self) -> RouteError {
+    pub(super) fn unreachable(&self) -> RouteError {
         RouteError::Unreachable(self.peer.to_string())
     }
 
@@ -296,6 +334,7 @@ impl Wire for DataLane {
                     lane.exempt(|buffer| {
                         frame::cancel(buffer, correlation);
                     });
+                    lane.bulk.cancel(correlation);
                 }
             }));
             Ok(correlation)
@@ -317,14 +356,25 @@ impl Answers for DataLane {
         if self.outbox.is_overfull() {
             return self.send_refusal(correlation, &Unanswered::Overloaded);
         }
-        let sent = self.encode(&wire, encode, |asks, payload| {
-            if self.peers_asks.close(correlation) {
-                self.exempt(|buffer| {
-                    frame::answer(buffer, correlation, asks, payload);
-                });
-            } else {
+        let sent = self.encode(&wire, encode, |scratch| {
+            let Scratch { payload, asks } = scratch;
+            let is_large = payload.len() > self.bulk.least;
+            if is_large && self.bulk.is_overfull() {
                 self.roll_back(asks);
+                return self.send_refusal(correlation, &Unanswered::Overloaded);
             }
+            if !self.peers_asks.close(correlation) {
+                return self.roll_back(asks);
+            }
+            if is_large {
+                let mut head = Vec::new();
+                frame::answer(&mut head, correlation, asks, &[]);
+                head.drain(..LENGTH_BYTES);
+                return self.bulk.answer(head, std::mem::take(payload), std::mem::take(asks));
+            }
+            self.exempt(|buffer| {
+                frame::answer(buffer, correlation, asks, payload);
+            });
         });
         if let Err(why) = sent {
             self.send_refusal(correlation, &Unanswered::Unencodable(why.to_string()));

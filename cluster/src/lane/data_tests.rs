@@ -144,10 +144,18 @@ struct Bench {
     writing: WriteHalf<DuplexStream>,
 }
 
+const BACKLOG_BYTES_MAX: usize = LaneBounds::BACKLOG_BYTES_MAX;
+
+/// With these everything goes over the one lane.
+fn bounds(frame_bytes_max: usize, backlog_bytes_max: usize) -> LaneBounds {
+    let bulk_bytes_min = usize::MAX;
+    LaneBounds { frame_bytes_max, bulk_bytes_min, message_bytes_max: 64 << 20, backlog_bytes_max }
+}
+
 /// A lane whose stream holds `pipe_bytes` each way, and whose own bounds are as given.
 fn open(pipe_bytes: usize, frame_bytes_max: usize, backlog_bytes_max: usize) -> Bench {
     let yard = Arc::new(Yard { keeper: Arc::default(), letters: Mutex::default() });
-    let lane = DataLane::with_backlog(yard.clone(), "b".into(), frame_bytes_max, backlog_bytes_max);
+    let lane = DataLane::new(yard.clone(), "b".into(), &bounds(frame_bytes_max, backlog_bytes_max));
     let (ours, theirs) = tokio::io::duplex(pipe_bytes);
     let end = tokio::spawn(lane.clone().run(Box::new(ours)));
     let (reading, writing) = tokio::io::split(theirs);
@@ -573,7 +581,7 @@ async fn a_lane_that_lets_the_peer_end_first_does_so_until_it_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_was_never_driven_fails_what_was_asked_over_it() {
     let bench = usual();
-    let lane = DataLane::with_backlog(bench.yard.clone(), "b".into(), 1 << 20, BACKLOG_BYTES_MAX);
+    let lane = DataLane::new(bench.yard.clone(), "b".into(), &bounds(1 << 20, BACKLOG_BYTES_MAX));
     let running = lane.clone().run(Box::new(tokio::io::duplex(64).0));
     lane.outbox.grant(u64::MAX);
     let bench = Bench { lane, ..bench };

@@ -13,6 +13,7 @@ use umbel_actors::wire::{self, Charge, Credit, Deliver, Unanswered, Wire};
 use umbel_actors::{DeadLetter, DeadLetterReason};
 
 use super::asks::BadAsk;
+use super::bulk::Disorder;
 use super::data::{DataLane, encoded};
 use super::frame::{self, Asks, Frame, FrameError, LENGTH_BYTES};
 use super::holds::{PAUSED_MAX, TooManyPaused};
@@ -65,6 +66,9 @@ pub(crate) enum LaneEnd {
     /// The peer used a correlation id that it may not use.
     #[error("the peer used the correlation id {0:#x}, which is out of bounds or in use")]
     BadCorrelation(u64),
+    /// The peer sent parts of large messages that do not fit together.
+    #[error("the peer sent {0}")]
+    Disorder(#[source] Disorder),
     /// The peer sent more than it was granted.
     #[error("the peer sent more than its credit")]
     CreditExceeded,
@@ -243,15 +247,7 @@ impl Driver {
             }
             Frame::Answer { correlation, asks, payload } => {
                 self.open_asks(asks)?;
-                match lane.own_asks.close(correlation) {
-                    Some(pending) => {
-                        let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
-                        if catch_unwind(answer).is_err() {
-                            pending.fail(panicked());
-                        }
-                    }
-                    None => asks.for_each(|ask| lane.send_refusal(ask, &Unanswered::Dropped)),
-                }
+                take_answer(lane, correlation, asks, payload);
             }
             Frame::Refusal { correlation, why } => {
                 if let Some(pending) = lane.own_asks.close(correlation) {
@@ -278,7 +274,9 @@ impl Driver {
                 lane.holds.pause(actor).map_err(|_: TooManyPaused| LaneEnd::TooManyPaused)?;
             }
             Frame::Resume { actor } => lane.holds.resume(actor),
-            Frame::BulkWanted => {}
+            Frame::BulkWanted => {
+                lane.bulk.note_wanted();
+            }
         }
         Ok(())
     }
@@ -316,14 +314,7 @@ impl Driver {
                 &self.last.insert((actor, receiver)).1
             }
         };
-        DELIVERING.set(true);
-        // A `Deserialize` that panics is the user's, and what made it panic is the peer's: neither
-        // may end the lane.
-        let delivered = catch_unwind(AssertUnwindSafe(|| {
-            receiver.deliver(payload, schema, self.lane.limits, charge)
-        }))
-        .unwrap_or_else(|_| Err(panicked()));
-        DELIVERING.set(false);
+        let delivered = hand_over(&self.lane, receiver, schema, payload, charge);
         if delivered.is_err() {
             self.last = None;
         }
@@ -424,6 +415,37 @@ impl Driver {
                 Ok(false)
             }
         }
+    }
+}
+
+/// Puts a message into a mailbox.
+pub(super) fn hand_over(
+    lane: &DataLane,
+    receiver: &Arc<dyn Deliver>,
+    schema: u32,
+    payload: &[u8],
+    charge: Option<Charge>,
+) -> Result<(), Unanswered> {
+    DELIVERING.set(true);
+    // A `Deserialize` that panics is the user's, and what made it panic is the peer's: neither may
+    // end the lane.
+    let delivered =
+        catch_unwind(AssertUnwindSafe(|| receiver.deliver(payload, schema, lane.limits, charge)))
+            .unwrap_or_else(|_| Err(panicked()));
+    DELIVERING.set(false);
+    delivered
+}
+
+/// Gives an answer to whoever asked.
+pub(super) fn take_answer(lane: &DataLane, correlation: u64, asks: Asks<'_>, payload: &[u8]) {
+    match lane.own_asks.close(correlation) {
+        Some(pending) => {
+            let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
+            if catch_unwind(answer).is_err() {
+                pending.fail(panicked());
+            }
+        }
+        None => asks.for_each(|ask| lane.send_refusal(ask, &Unanswered::Dropped)),
     }
 }
 

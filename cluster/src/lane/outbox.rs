@@ -61,6 +61,11 @@ impl Outbox {
         }
     }
 
+    /// The bytes that were charged since the lane opened.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charged.load(Ordering::Acquire)
+    }
+
     /// Whether the receiver's credit allows another message.
     pub(crate) fn has_room(&self) -> bool {
         self.charged.load(Ordering::Relaxed) < self.granted.load(Ordering::Acquire)

@@ -102,6 +102,10 @@ impl Transport for TcpTransport {
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>> {
         dial(address.to_owned(), Arc::clone(&self.tls)).boxed()
     }
+
+    fn bulk_on_thread(&self) -> bool {
+        true
+    }
 }
 
 struct TlsListener {

@@ -1,0 +1,96 @@
+//! What becomes of a large message that is all there.
+
+use std::sync::Arc;
+
+use umbel_actors::wire::{self, Charge, Unanswered, Wire};
+use umbel_actors::{DeadLetter, DeadLetterReason};
+
+use super::super::asks::BadAsk;
+use super::super::data::DataLane;
+use super::super::driver;
+use super::super::frame::{Asks, Frame};
+use super::super::home::Publication;
+
+/// Whether anyone here wants what has this head; else why not. Asked before a byte of it has come,
+/// and again with each chunk of an answer.
+pub(super) fn is_wanted(lane: &DataLane, head: &[u8]) -> Result<(), Unanswered> {
+    match Frame::read(head) {
+        Ok(Frame::Message { actor, .. }) if lane.home.actor(actor).is_none() => {
+            Err(Unanswered::NoSuchActor)
+        }
+        Ok(Frame::Answer { correlation, .. }) if !lane.own_asks.knows(correlation) => {
+            Err(Unanswered::Dropped)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Hands a large message to whom it is for. It is gone through here by the code of the data lane, as
+/// if it had come in one frame.
+pub(super) fn deliver(
+    lane: &DataLane,
+    wire: &Arc<dyn Wire>,
+    head: &[u8],
+    payload: &[u8],
+    charge: Charge,
+) -> Result<(), Unanswered> {
+    let frame = Frame::read(head).ok().and_then(|frame| frame.with_payload(payload));
+    let frame = frame.expect("the head was read when the message began");
+    wire::scope(wire, || match frame {
+        Frame::Message { actor, schema, asks, payload, .. } => {
+            let receiver = lane.home.actor(actor).ok_or(Unanswered::NoSuchActor)?;
+            open_asks(lane, asks)?;
+            driver::hand_over(lane, &receiver, schema, payload, Some(charge)).inspect_err(|_| {
+                // Its sender is told by a part of this lane, and fails them.
+                asks.for_each(|ask| {
+                    lane.peers_asks.close(ask);
+                });
+            })
+        }
+        Frame::Answer { correlation, asks, payload, .. } => {
+            open_asks(lane, asks)?;
+            driver::take_answer(lane, correlation, asks, payload);
+            drop(charge);
+            Ok(())
+        }
+        Frame::Publication { topic, schema, payload, .. } => {
+            let limits = lane.limits;
+            lane.home.publication(&Publication { topic, schema, payload, limits });
+            drop(charge);
+            Ok(())
+        }
+        _ => unreachable!("no other frame has a payload"),
+    })
+}
+
+/// Opens the questions. Where the peer uses the slot of one for another one already, it has given
+/// this one up.
+fn open_asks(lane: &DataLane, asks: Asks<'_>) -> Result<(), Unanswered> {
+    for (place, ask) in asks.enumerate() {
+        if let Err(BadAsk::Slot | BadAsk::InUse | BadAsk::Stale) = lane.peers_asks.open(ask) {
+            for opened in asks.take(place) {
+                lane.peers_asks.close(opened);
+            }
+            return Err(Unanswered::Dropped);
+        }
+    }
+    Ok(())
+}
+
+/// What has come of a large message, or all of it, is of no use: says so here, where it was for an
+/// actor.
+pub(super) fn bury(lane: &DataLane, head: &[u8], why: &Unanswered) {
+    match Frame::read(head) {
+        Ok(Frame::Message { actor, .. }) => {
+            let (to, why) = (format!("actor {actor}"), why.clone());
+            let why = DeadLetterReason::Undeliverable(why);
+            lane.home.dead_letter(DeadLetter::new(to, "?", 1, why));
+        }
+        Ok(Frame::Answer { correlation, .. }) => {
+            if let Some(pending) = lane.own_asks.close(correlation) {
+                pending.fail(Unanswered::Unencodable(why.to_string()));
+            }
+        }
+        _ => {}
+    }
+}
