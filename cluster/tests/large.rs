@@ -44,7 +44,10 @@ impl<'de> Deserialize<'de> for Bytes {
 
 /// Bytes of which each says where it stands.
 fn bytes(length: usize) -> Bytes {
-    Bytes((0..length).map(|place| (place % 251) as u8).collect())
+    let pattern: Vec<u8> = (0..251).collect();
+    let mut bytes = pattern.repeat(length / 251 + 1);
+    bytes.truncate(length);
+    Bytes(bytes)
 }
 
 #[derive(Message, Clone, Debug, Serialize, Deserialize, PartialEq)]

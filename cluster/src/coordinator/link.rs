@@ -75,7 +75,7 @@ impl Link {
         let control = ControlSender::new();
         let (reader, writer) = ControlLane::new(streams.control).split();
         let tasks = Tasks {
-            data: OwnedTask::spawn({ drive(id, data.clone().run(streams.data), own.clone()) }),
+            data: OwnedTask::spawn(drive(id, data.clone().run(streams.data), own.clone())),
             control_reader: OwnedTask::spawn(read_control(id, reader, own.clone())),
             control_writer: OwnedTask::spawn({
                 let (own, sender) = (own.clone(), control.clone());

@@ -394,4 +394,4 @@ impl Answers for DataLane {
 
 #[cfg(test)]
 #[path = "data_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -17,17 +17,17 @@ use crate::lane::frame::{Frame, FrameError};
 use crate::lane::home::Publication;
 use crate::lane::inbound::LENT_BYTES_MAX;
 
-const SCHEMA: u32 = 7;
+pub(in crate::lane) const SCHEMA: u32 = 7;
 /// The number of the one actor here.
-const KEEPER: u64 = 1;
-const NOBODY: u64 = 2;
+pub(in crate::lane) const KEEPER: u64 = 1;
+pub(in crate::lane) const NOBODY: u64 = 2;
 /// Time is paused: it passes when all there is to do is done.
-const A_WHILE: Duration = Duration::from_secs(3600);
+pub(in crate::lane) const A_WHILE: Duration = Duration::from_secs(3600);
 
 /// A node with one actor.
-struct Yard {
-    keeper: Arc<Keeper>,
-    letters: Mutex<Vec<DeadLetter>>,
+pub(in crate::lane) struct Yard {
+    pub(in crate::lane) keeper: Arc<Keeper>,
+    pub(in crate::lane) letters: Mutex<Vec<DeadLetter>>,
 }
 
 impl Home for Yard {
@@ -56,20 +56,20 @@ struct Note(Vec<u8>, Vec<Reply<Vec<u8>>>);
 
 /// Keeps what it is sent, and with it the charges, as a mailbox does.
 #[derive(Default)]
-struct Keeper(Mutex<Vec<Kept>>);
+pub(in crate::lane) struct Keeper(pub(in crate::lane) Mutex<Vec<Kept>>);
 
-struct Kept {
+pub(in crate::lane) struct Kept {
     note: Note,
     charge: Option<Charge>,
 }
 
 impl Keeper {
-    fn bytes(&self) -> usize {
+    pub(in crate::lane) fn bytes(&self) -> usize {
         self.0.lock().iter().map(|kept| kept.note.0.len()).sum()
     }
 
     /// The questions that it was sent, in their order.
-    fn replies(&self) -> Vec<Reply<Vec<u8>>> {
+    pub(in crate::lane) fn replies(&self) -> Vec<Reply<Vec<u8>>> {
         self.0.lock().iter_mut().flat_map(|kept| kept.note.1.drain(..)).collect()
     }
 }
@@ -109,13 +109,13 @@ impl Deliver for Keeper {
 
 /// A question of ours.
 #[derive(Default)]
-struct Asked {
-    outcome: Mutex<Option<Result<Vec<u8>, Unanswered>>>,
+pub(in crate::lane) struct Asked {
+    pub(in crate::lane) outcome: Mutex<Option<Result<Vec<u8>, Unanswered>>>,
     cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Asked {
-    fn give_up(&self) {
+    pub(in crate::lane) fn give_up(&self) {
         let cancel = self.cancel.lock().take();
         cancel.expect("it was sent")();
     }
@@ -144,7 +144,7 @@ struct Bench {
     writing: WriteHalf<DuplexStream>,
 }
 
-const BACKLOG_BYTES_MAX: usize = LaneBounds::BACKLOG_BYTES_MAX;
+pub(in crate::lane) const BACKLOG_BYTES_MAX: usize = LaneBounds::BACKLOG_BYTES_MAX;
 
 /// With these everything goes over the one lane.
 fn bounds(frame_bytes_max: usize, backlog_bytes_max: usize) -> LaneBounds {
