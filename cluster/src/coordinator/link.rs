@@ -102,8 +102,8 @@ impl Link {
                 lane.bulk.until_wanted().await;
                 let runtime = thread.runtime();
                 OwnedTask::spawn_on(runtime.as_ref(), async move {
-                    let stream = opening.await;
-                    drive(id, Bulk::run(lane, stream), own).await;
+                    let (stream, limit) = opening.await;
+                    drive(id, Bulk::run(lane, stream, Some(limit)), own).await;
                 })
                 .await;
             }));
@@ -114,7 +114,7 @@ impl Link {
     /// The peer has opened the bulk lane. Where it had done so before, it has lost that one, and this
     /// end hears of it.
     pub(super) fn open_bulk(&mut self, stream: Box<dyn ByteStream>, own: &Address<Coordinate>) {
-        let running = drive(self.id, Bulk::run(self.data.clone(), stream), own.clone());
+        let running = drive(self.id, Bulk::run(self.data.clone(), stream, None), own.clone());
         self.tasks.bulk = Some(OwnedTask::spawn_on(self.thread.runtime().as_ref(), running));
     }
 
@@ -220,14 +220,20 @@ async fn open_bulk(
     home: Arc<NodeHome>,
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
-) -> Box<dyn ByteStream> {
+) -> (Box<dyn ByteStream>, u64) {
     loop {
         let terms = home.terms();
-        let opening =
-            greeting::open(&*transport, &terms, Lane::Bulk, link, &endpoint, Some(&peer), None);
+        let (transport, expect) = (&*transport, Some(&peer));
+        let opening = async {
+            let opening =
+                greeting::open(transport, &terms, Lane::Bulk, link, &endpoint, expect, None);
+            let (_, mut stream) = opening.await.map_err(|why| why.to_string())?;
+            let limit = Bulk::first_word(&mut stream).await.map_err(|why| why.to_string())?;
+            Ok((stream, limit))
+        };
         let why = match tokio::time::timeout(home.config.handshake_deadline, opening).await {
-            Ok(Ok((_, stream))) => return stream,
-            Ok(Err(why)) => why.to_string(),
+            Ok(Ok(opened)) => return opened,
+            Ok(Err(why)) => why,
             Err(_) => "it took too long".to_owned(),
         };
         home.refusals.note("bulk-lane", &format!("{endpoint}: {why}"));

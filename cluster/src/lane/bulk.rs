@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 use umbel_actors::codec::EncodeError;
 use umbel_actors::wire::{RouteError, Unanswered, Waits};
@@ -22,7 +23,7 @@ use self::driver::Driver;
 use self::grants::Grants;
 use self::outgoing::{GivenUp, Outgoing, Parcel};
 use self::part::{Account, Part};
-use super::data::DataLane;
+use super::data::{DataLane, LaneBounds};
 use super::driver::LaneEnd;
 use super::frame;
 use super::holds::{Ordered, Target};
@@ -66,8 +67,10 @@ const REPLIES_BYTES_MAX: usize = 256 * 1024;
 /// decoded, its bytes and its value.
 pub(crate) struct Bulk {
     lane: Weak<DataLane>,
-    /// What is larger goes here.
-    pub(super) least: usize,
+    /// What is larger goes here, once the lane is open.
+    least: usize,
+    /// What is larger goes here in any case, and waits until the lane is open.
+    frame_max: usize,
     /// What is larger goes nowhere.
     bytes_max: usize,
     /// The largest that the peer takes, once it has said so.
@@ -99,10 +102,11 @@ struct State {
 }
 
 impl Bulk {
-    pub(super) fn new(lane: Weak<DataLane>, least: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(lane: Weak<DataLane>, bounds: &LaneBounds) -> Self {
         Self {
-            least,
-            bytes_max,
+            least: bounds.bulk_bytes_min.min(bounds.payload_max()),
+            frame_max: bounds.payload_max(),
+            bytes_max: bounds.message_bytes_max,
             peer_bytes_max: AtomicUsize::new(usize::MAX),
             state: Mutex::default(),
             credit: Semaphore::new(0),
@@ -117,6 +121,16 @@ impl Bulk {
         }
     }
 
+    /// Whether a payload of so many bytes is to go over this lane. Until the lane is open, what fits
+    /// into a frame of the data lane goes there: so it is under way sooner, and before a goodbye.
+    #[inline]
+    pub(super) fn is_for(&self, bytes: usize) -> bool {
+        bytes > self.least && {
+            self.want();
+            bytes > self.frame_max || self.is_open()
+        }
+    }
+
     /// The largest payload that either end takes.
     pub(super) fn bytes_max(&self) -> usize {
         self.bytes_max.min(self.peer_bytes_max.load(Ordering::Acquire))
@@ -125,7 +139,6 @@ impl Bulk {
     /// Puts a large message on its way, if there is credit for it; else it can wait for that.
     pub(super) fn send(lane: Arc<DataLane>, letter: Letter) -> Result<(), RouteError> {
         let bulk = &lane.bulk;
-        bulk.want();
         let charge = charge_of(letter.payload.len());
         let credit = bulk.credit.try_acquire_many(charge).map(|permit| permit.forget());
         match credit {
@@ -148,7 +161,6 @@ impl Bulk {
 
     /// Puts a large answer on its way.
     pub(super) fn answer(&self, head: Vec<u8>, payload: Vec<u8>, asks: Vec<u64>) {
-        self.want();
         let asking = usize::from(!asks.is_empty());
         let payload = Arc::new(payload);
         let parcel = Parcel { head, payload, asks, ordered: None, after: 0 };
@@ -304,11 +316,31 @@ impl Bulk {
         result
     }
 
+    /// The side that dialled waits for the other's first word, its limit. Until that has come the
+    /// other end may not have taken the connection up (it may be saying goodbye just now), and the
+    /// link is as good without it.
+    pub(crate) async fn first_word(stream: &mut Box<dyn ByteStream>) -> std::io::Result<u64> {
+        let mut bytes = Vec::new();
+        Part::Limit { bytes: 0 }.write(&mut bytes);
+        stream.read_exact(&mut bytes).await?;
+        match Part::read(&bytes[frame::LENGTH_BYTES..]) {
+            Ok(Part::Limit { bytes }) => Ok(bytes),
+            _ => Err(std::io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The peer takes nothing that is larger.
+    fn limit(&self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.peer_bytes_max.store(bytes, Ordering::Release);
+    }
+
     /// Drives the stream until the lane ends; dropping this future ends it, too. Nothing that is
-    /// under way then stays unanswered.
+    /// under way then stays unanswered. `limit` is the peer's, where it has said so already.
     pub(crate) fn run(
         lane: Arc<DataLane>,
         stream: Box<dyn ByteStream>,
+        limit: Option<u64>,
     ) -> impl Future<Output = LaneEnd> + Send + 'static {
         struct Guard(Arc<DataLane>);
         impl Drop for Guard {
@@ -317,14 +349,17 @@ impl Bulk {
             }
         }
         let bulk = &lane.bulk;
+        if let Some(limit) = limit {
+            bulk.limit(limit);
+        }
         bulk.is_open.store(true, Ordering::Release);
         bulk.is_wanted.store(true, Ordering::Release);
         bulk.reply(&Part::Limit { bytes: bulk.bytes_max as u64 });
         bulk.reply(&bulk.messages.part());
         bulk.reply(&bulk.answers.part());
-        let guard = Guard(lane.clone());
+        let guard = (Guard(lane.clone()), lane.is_driven());
         async move {
-            let mut driver = Driver::new(lane, stream);
+            let mut driver = Driver::new(lane, stream, limit.is_some());
             let _guard = guard;
             std::future::poll_fn(|cx| driver.poll(cx)).await
         }

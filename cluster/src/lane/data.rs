@@ -1,7 +1,7 @@
 //! The lane that carries the messages of actors.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use umbel_actors::codec::{self, EncodeError, Limits};
@@ -39,6 +39,8 @@ pub(crate) struct DataLane {
     pub(super) limits: Limits,
     /// What is too large for this one.
     pub(crate) bulk: Bulk,
+    /// This one and the bulk lane, while they are driven: questions are answered over either.
+    driven: AtomicUsize,
     lets_peer_end_first: AtomicBool,
 }
 
@@ -55,12 +57,15 @@ pub(crate) struct LaneBounds {
     pub(crate) backlog_bytes_max: usize,
 }
 
+/// 255 correlation ids of ten bytes, or a topic's name; an actor, a fingerprint, header fields.
+const HEADER_BYTES_MAX: usize = 3 << 10;
+
 impl LaneBounds {
     pub(crate) const BACKLOG_BYTES_MAX: usize = 16 << 20;
 
     /// The largest payload that goes into a frame of the data lane: beside the largest header it fits.
-    fn payload_max(&self) -> usize {
-        self.bulk_bytes_min.min(self.frame_bytes_max.saturating_sub(64))
+    pub(super) fn payload_max(&self) -> usize {
+        self.frame_bytes_max - HEADER_BYTES_MAX.min(self.frame_bytes_max / 2)
     }
 }
 
@@ -94,7 +99,8 @@ impl DataLane {
             inbound: Arc::new(Inbound::new(me.clone())),
             frame_bytes_max: bounds.frame_bytes_max,
             limits: Limits::default(),
-            bulk: Bulk::new(me.clone(), bounds.payload_max(), bounds.message_bytes_max),
+            bulk: Bulk::new(me.clone(), bounds),
+            driven: AtomicUsize::new(0),
             lets_peer_end_first: AtomicBool::new(false),
         })
     }
@@ -153,7 +159,7 @@ impl DataLane {
         };
         let sent = self.encode(wire, &mut encode, |scratch| {
             let Scratch { payload, asks } = scratch;
-            if payload.len() > self.bulk.least {
+            if self.bulk.is_for(payload.len()) {
                 let mut head = Vec::new();
                 frame::message(&mut head, to, schema, asks, &[]);
                 return self.send_large(head, Target::Actor(to), scratch);
@@ -196,7 +202,7 @@ impl DataLane {
         payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
         self.look_for_room(|| Target::Topic(topic.into()))?;
-        if payload.len() > self.bulk.least {
+        if self.bulk.is_for(payload.len()) {
             let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
             let mut head = Vec::new();
             frame::publication(&mut head, topic, schema, &[]);
@@ -274,8 +280,15 @@ impl DataLane {
         });
     }
 
+    /// One of the lanes that questions are answered over is driven until what this returns is
+    /// dropped. The last one to end fails the questions that wait.
+    pub(super) fn is_driven(self: &Arc<Self>) -> Driven {
+        self.driven.fetch_add(1, Ordering::AcqRel);
+        Driven(self.clone())
+    }
+
     /// Drives the stream until the lane ends. Whatever ends it (dropping this future too, polled or
-    /// not), the questions that wait are failed.
+    /// not), the questions that wait are failed, unless the bulk lane still brings answers.
     pub(crate) fn run(
         self: Arc<Self>,
         stream: Box<dyn ByteStream>,
@@ -285,10 +298,9 @@ impl DataLane {
             fn drop(&mut self) {
                 self.0.outbox.close();
                 self.0.holds.wake_all();
-                self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
             }
         }
-        let guard = Guard(self.clone());
+        let guard = (Guard(self.clone()), self.is_driven());
         self.exempt(|buffer| {
             frame::credit(buffer, WINDOW_BYTES);
         });
@@ -296,6 +308,17 @@ impl DataLane {
         async move {
             let _guard = guard;
             std::future::poll_fn(|cx| driver.poll(cx)).await
+        }
+    }
+}
+
+/// See [`DataLane::is_driven`].
+pub(super) struct Driven(Arc<DataLane>);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        if self.0.driven.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
         }
     }
 }
@@ -358,7 +381,7 @@ impl Answers for DataLane {
         }
         let sent = self.encode(&wire, encode, |scratch| {
             let Scratch { payload, asks } = scratch;
-            let is_large = payload.len() > self.bulk.least;
+            let is_large = self.bulk.is_for(payload.len());
             if is_large && self.bulk.is_overfull() {
                 self.roll_back(asks);
                 return self.send_refusal(correlation, &Unanswered::Overloaded);

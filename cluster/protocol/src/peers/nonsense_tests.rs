@@ -13,7 +13,7 @@ fn nonsense() -> impl Strategy<Value = PeersInput> {
     let name = || prop::sample::select(vec!["a", "b", ME, "y", "z"]);
     let node_id = move || (name(), 0..4_u64).prop_map(|(name, life)| node(name, life));
     let link = || prop_oneof![0..6_u64, any::<u64>()].prop_map(LinkId);
-    let lane = prop_oneof![Just(Lane::Control), Just(Lane::Data)];
+    let lane = prop_oneof![Just(Lane::Control), Just(Lane::Data), Just(Lane::Bulk)];
     let refusal = prop_oneof![
         Just(Refusal::Crossed),
         Just(Refusal::SameNode),

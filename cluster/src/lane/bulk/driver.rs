@@ -47,7 +47,7 @@ pub(super) struct Driver {
 const TURNS_MAX: usize = 16;
 
 impl Driver {
-    pub(super) fn new(lane: Arc<DataLane>, stream: Box<dyn ByteStream>) -> Self {
+    pub(super) fn new(lane: Arc<DataLane>, stream: Box<dyn ByteStream>, has_limit: bool) -> Self {
         let bulk = &lane.bulk;
         let incoming = Incoming::new(bulk.bytes_max, bulk.messages.clone(), bulk.answers.clone());
         Self {
@@ -64,7 +64,7 @@ impl Driver {
             peer_done: false,
             ready: VecDeque::new(),
             look: None,
-            has_limit: false,
+            has_limit,
         }
     }
 
@@ -177,8 +177,7 @@ impl Driver {
                 if std::mem::replace(&mut self.has_limit, true) {
                     return Err(Disorder::Limit);
                 }
-                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                bulk.peer_bytes_max.store(bytes, Ordering::Release);
+                bulk.limit(bytes);
             }
         }
         Ok(())

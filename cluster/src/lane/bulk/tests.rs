@@ -37,7 +37,7 @@ impl Bench {
         let lane = DataLane::new(yard.clone(), "b".into(), &bounds);
         let ((ours, peer), (our_data, data)) =
             (tokio::io::duplex(1 << 20), tokio::io::duplex(1 << 20));
-        let end = tokio::spawn(Bulk::run(lane.clone(), Box::new(ours)));
+        let end = tokio::spawn(Bulk::run(lane.clone(), Box::new(ours), None));
         let _data_end = tokio::spawn(lane.clone().run(Box::new(our_data)));
         Self { lane, yard, end, _data_end, peer, data }
     }
