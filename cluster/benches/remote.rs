@@ -282,6 +282,8 @@ fn ask_beside_large(files: &Path, load: Load, ops: u64) -> Sample {
         };
         let worked = asking(peer, load, ops).await;
         large.abort();
+        // It is done with the peer before that hangs up.
+        let _ = large.await;
         worked
     })
 }

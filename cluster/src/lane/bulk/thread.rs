@@ -28,7 +28,7 @@ struct Running {
 /// How much nicer than others the thread is, of 19: with both cores busy it has a tenth of one.
 /// Linux only: elsewhere a nice value belongs to the whole process.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 impl BulkThread {
     /// No thread yet. Where none is `wanted`, never one.
