@@ -25,6 +25,7 @@ sim:
 bench:
 	$(CARGO) bench -p umbel-actors --bench local -- --json
 	$(CARGO) bench -p umbel-cluster --bench remote -- --json
+	$(CARGO) bench -p umbel-cluster --bench registry
 
 # Needs cargo-deny. Advisories need a network: `cargo deny check`.
 deny:

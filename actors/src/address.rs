@@ -109,8 +109,19 @@ impl<M: Message> Address<M> {
     }
 
     /// Asks a question and waits for its answer, for at most `deadline`, the wait for room
-    /// included. Cancelling the wait tells the actor, as far as
-    /// [`Reply::is_cancelled`] can.
+    /// included.
+    ///
+    /// A question that nobody waits for any more, because its deadline has passed or the wait was
+    /// cancelled, is not begun: the actor drops it when it takes it from its mailbox, on another node
+    /// too, and counts it in `umbel_questions_skipped_total`. (OTP's `gen_server` would handle it;
+    /// gRPC's servers would not.) One that is under way sees it by [`Reply::is_cancelled`] and
+    /// [`Reply::deadline`].
+    ///
+    /// A message that asks for several is dropped when all of them are gone; that goes for all
+    /// replies in a message from another node, those that were handed on included. On one machine only
+    /// the reply that this ask made is known: others that were put into the same message are dropped
+    /// with it, and their askers told that they came too late. A message that is told is never
+    /// dropped so on one machine, whatever replies it holds.
     ///
     /// # Errors
     /// [`AskError`]: every failure is told, none waits for the deadline.
@@ -121,7 +132,11 @@ impl<M: Message> Address<M> {
     ) -> Result<T, AskError> {
         let cell = poll_fn(|cx| Poll::Ready(ReplyCell::new(deadline, cx))).await;
         let message = question(Reply::local(cell.clone()));
-        let asking = Asking { cell, fresh: true, answered: false };
+        let of: Option<&dyn Asked> = match &self.place {
+            Place::Here(slot) => Some(&**slot),
+            Place::There(_) => None,
+        };
+        let asking = Asking { cell, of, fresh: true, answered: false };
         match &self.place {
             Place::Here(slot) => match slot.offer(message, &asking.cell) {
                 Offer::Accepted => asking.await,
@@ -252,15 +267,29 @@ fn untold<M>(message: M, why: RouteError) -> TellError<M> {
     }
 }
 
+/// One who is asked.
+trait Asked: Sync {
+    /// One who asked waits no more.
+    fn gave_up(&self);
+}
+
+impl<M: Message> Asked for Slot<M> {
+    fn gave_up(&self) {
+        self.gave_up();
+    }
+}
+
 /// An ask that waits; dropped, it tells the other side that nobody waits any more.
-struct Asking<T> {
+struct Asking<'a, T> {
     cell: Arc<ReplyCell<T>>,
+    /// Who is asked, if it is one of this machine.
+    of: Option<&'a dyn Asked>,
     /// The cell has the waker of the very poll in which it was made.
     fresh: bool,
     answered: bool,
 }
 
-impl<T: Send + 'static> Asking<T> {
+impl<T: Send + 'static> Asking<'_, T> {
     /// Waits for room in an actor's mailbox, and then for the answer.
     async fn push<M: Message>(mut self, slot: &Slot<M>, message: M) -> Result<T, AskError> {
         self.fresh = false;
@@ -293,7 +322,7 @@ impl<T: Send + 'static> Asking<T> {
     }
 }
 
-impl<T> Future for Asking<T> {
+impl<T> Future for Asking<'_, T> {
     type Output = Result<T, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -306,10 +335,13 @@ impl<T> Future for Asking<T> {
     }
 }
 
-impl<T> Drop for Asking<T> {
+impl<T> Drop for Asking<'_, T> {
     fn drop(&mut self) {
-        if !self.answered {
-            self.cell.abandon();
+        if !self.answered
+            && self.cell.abandon()
+            && let Some(asked) = self.of
+        {
+            asked.gave_up();
         }
     }
 }

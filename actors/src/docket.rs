@@ -41,6 +41,10 @@ pub(crate) struct Docket {
     /// order in which they were entered, so this tells of each whether it was taken. Only the actor
     /// writes it, in a line of memory that askers do not write.
     taken: CachePadded<AtomicU64>,
+    /// How many questions had been entered when an asker last gave up. Of these, the actor looks in the
+    /// list which are still waited for; of later ones all are. In a line of its own, that is seldom
+    /// written.
+    doubtful: CachePadded<AtomicU64>,
     /// Told when the clerk must look earlier than it meant to.
     sooner: Notify,
     /// The actor's. Its end is the docket's too, while an asker's own might end before.
@@ -75,6 +79,7 @@ impl Docket {
         Arc::new(Self {
             state: Mutex::default(),
             taken: CachePadded::new(AtomicU64::new(0)),
+            doubtful: CachePadded::new(AtomicU64::new(0)),
             sooner: Notify::new(),
             runtime: Handle::current(),
         })
@@ -126,11 +131,30 @@ impl Docket {
         Ok(())
     }
 
-    /// The actor took the next question out of its mailbox. Called by the actor alone.
+    /// The actor took the next question out of its mailbox. Called by the actor alone. Says whether
+    /// anybody still waits for the answer.
     #[inline]
-    pub(crate) fn take(&self) {
-        let taken = self.taken.load(Ordering::Relaxed);
-        self.taken.store(taken + 1, Ordering::Release);
+    pub(crate) fn take(&self) -> bool {
+        let number = self.taken.load(Ordering::Relaxed);
+        let is_waited_for =
+            number >= self.doubtful.load(Ordering::Acquire) || self.is_waited_for(number);
+        self.taken.store(number + 1, Ordering::Release);
+        is_waited_for
+    }
+
+    #[cold]
+    fn is_waited_for(&self, number: u64) -> bool {
+        let open = &self.state.lock().open;
+        let found = open.binary_search_by_key(&number, |entry| entry.number);
+        // What is settled before it was taken was given up; and so was what is struck off.
+        found.is_ok_and(|index| !open[index].asker.is_settled())
+    }
+
+    /// One who asked has given up.
+    #[cold]
+    pub(crate) fn gave_up(&self) {
+        let entered = self.state.lock().entered;
+        self.doubtful.fetch_max(entered, Ordering::Release);
     }
 
     /// Tells all whose question the actor has not taken that it will not be taken. The others are
@@ -149,6 +173,8 @@ impl Docket {
         for entry in unread {
             entry.asker.closed();
         }
+        // An actor that drains takes on what it was sent; but whoever asked was told otherwise.
+        self.gave_up();
         self.sooner.notify_one();
     }
 
@@ -187,8 +213,11 @@ impl Docket {
             state.next = state.open.iter().map(|entry| entry.asker.until()).min();
             state.next
         };
-        for asker in late {
-            asker.expire();
+        if !late.is_empty() {
+            for asker in late {
+                asker.expire();
+            }
+            self.gave_up();
         }
         next
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::docket::Asker;
-use crate::parcel::{Charge, Entry};
+use crate::parcel::{Askers, Charge, Entry, Extra};
 use crate::watch::Exit;
 
 /// The unread messages of an actor whose messages outlive it.
@@ -41,6 +41,7 @@ pub(crate) struct Contents<M> {
     pub(crate) message: M,
     pub(crate) entry: Entry,
     pub(crate) charge: Option<Charge>,
+    pub(crate) extra: Option<Box<Extra>>,
 }
 
 impl<M> Letter<M> {
@@ -80,10 +81,16 @@ impl<M> Kept<M> {
         let mut state = self.state.lock();
         state.reader += 1;
         for Unread { letter, asker } in std::mem::take(&mut state.letters) {
+            let Some(mut contents) = letter.take() else { continue };
             // Asked of an incarnation before, it is in the docket of that one, which looks after it.
-            let Some(contents) = letter.take() else { continue };
-            let entry = if contents.entry == Entry::Asked { Entry::Placed } else { contents.entry };
-            let letter = send(Contents { entry, ..contents }).unwrap_or_else(Letter::new);
+            if contents.entry == Entry::Asked {
+                contents.entry = Entry::Placed;
+            }
+            if let Some(asker) = &asker {
+                let extra = contents.extra.get_or_insert_default();
+                extra.askers = Some(Askers::Here(asker.clone()));
+            }
+            let letter = send(contents).unwrap_or_else(Letter::new);
             state.letters.push_back(Unread { letter, asker });
         }
         state.reader

@@ -43,6 +43,7 @@
 //! - [`Address`] is the one handle to an actor: `tell`, `try_tell`, `ask`, `watch`, timers.
 //! - [`Reply`] is the right to answer once, an ordinary field of a message.
 //! - [`Myself`] gives an actor its own address and system in its hooks.
+//! - [`TraceContext`] and [`Traces`] let one trace span actors and nodes.
 //! - [`Topic`] is publish and subscribe; [`DeadLetter`] is what nobody handled.
 //! - Supervision trees are [`umbel_supervision`]'s: declare actors with [`System::child`] and start
 //!   the tree with [`System::supervise`].
@@ -53,6 +54,7 @@
 extern crate self as umbel_actors;
 
 mod address;
+mod arrivals;
 mod clock;
 pub mod codec;
 mod dead_letter;
@@ -70,6 +72,7 @@ mod slot;
 mod system;
 mod timer;
 mod topic;
+mod trace;
 mod watch;
 pub mod wire;
 
@@ -80,13 +83,14 @@ pub use hooks::Myself;
 pub use message::{Message, RemoteMessage};
 pub use ractor::{self, Actor, ActorProcessingErr, ActorRef};
 pub use reply::Reply;
-pub use signal::Signal;
+pub use signal::{Signal, Signals};
 pub use system::{
     ChildOptions, MAILBOX_CAPACITY, SHUTDOWN_PER_ACTOR, ShutdownReport, SpawnError, SpawnOptions,
     System, SystemBuilder,
 };
 pub use timer::Timer;
 pub use topic::{Forwarding, Overflow, SUBSCRIPTION_CAPACITY, Subscription, Topic, TopicTypeError};
+pub use trace::{TRACE_STATE_BYTES_MAX, TraceContext, TraceContextError, Traces};
 pub use umbel_derive::Message;
 pub use umbel_supervision::{
     self as supervision, Backoff, ChildSpec, Probe, Restart, Shutdown, Strategy, Supervisor,

@@ -11,10 +11,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::hooks::{self, Surroundings};
 use crate::message::Message;
-use crate::parcel::{self, Entry};
+use crate::parcel::{self, Arrival, Entry};
+use crate::reply;
 use crate::slot::{Incarnation, Slot, SlotOwner};
 use crate::system::System;
 use crate::watch::Exit;
+use crate::wire::Unanswered;
 
 /// A user's actor with the same messages, state and arguments, so that every ractor tool works on
 /// it. Around each hook it keeps the mailbox's account, tells the hook its surroundings, counts,
@@ -137,14 +139,21 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
         state: &mut A::State,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         // Read at once: ractor calls this right after it unpacked the message, on this thread.
-        let (entry, incarnation) = (parcel::arrived(), self.incarnation());
+        let (arrival, incarnation) = (parcel::arrived(), self.incarnation());
+        let Arrival { entry, mut is_over, .. } = arrival;
+        let trace = arrival.trace();
         if entry == Entry::Asked {
-            incarnation.docket.take();
+            is_over = !incarnation.docket.take();
         }
         incarnation.gate.leave_by(entry);
         incarnation.pulse.begin();
-        self.handled.increment(1);
         let hook = Hook::Due { make: || self.actor.handle(myself, message, state) };
+        if is_over {
+            let kind = std::any::type_name::<A>();
+            metrics::counter!("umbel_questions_skipped_total", "actor" => kind).increment(1);
+            return Handling { managed: self, hook, is_over, span: None };
+        }
+        self.handled.increment(1);
         let span = tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG).then(|| {
             Box::new(tracing::debug_span!(
                 target: "umbel::message",
@@ -153,7 +162,12 @@ impl<A: Actor<Msg: Message>> Actor for Managed<A> {
                 message = A::Msg::NAME,
             ))
         });
-        Handling { managed: self, hook, span }
+        if let (Some(span), Some(trace)) = (&span, trace)
+            && let Some(traces) = &incarnation.traces
+        {
+            traces.go_on(span, &trace);
+        }
+        Handling { managed: self, hook, is_over, span }
     }
 
     /// Boxed: it is rare, and ractor keeps it in the same place as `handle`, which it moves twice
@@ -186,6 +200,8 @@ pin_project! {
         managed: &'a Managed<A>,
         #[pin]
         hook: Hook<C, F>,
+        // Nobody waits any more for what it asks: it is dropped unread.
+        is_over: bool,
         span: Option<Box<tracing::Span>>,
     }
 }
@@ -228,7 +244,14 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        if *this.is_over {
+            return this.managed.poll(|| {
+                let message = this.hook.as_mut().project_replace(Hook::Gone);
+                reply::dropped_as(&Unanswered::Expired, message);
+                Poll::Ready(Ok(()))
+            });
+        }
         match this.span {
             None => this.managed.poll(|| this.hook.poll(cx)),
             Some(span) => span.in_scope(|| this.managed.poll(|| this.hook.poll(cx))),

@@ -21,6 +21,23 @@ use crate::codec::{self, DecodeError, EncodeError, Limits};
 /// }
 /// ```
 ///
+/// It is encoded compactly: fields by their order, variants by their number. So it cannot have those of
+/// serde's attributes that need names or tags among the bytes, such as `untagged`, `tag`, `flatten` and
+/// `skip_serializing_if`. In the message itself they do not compile; in the types of its fields, where
+/// the derive cannot see them, they fail when the message is sent or received.
+///
+/// ```compile_fail
+/// # use serde::{Deserialize, Serialize};
+/// # use umbel_actors::Message;
+/// #[derive(Message, Serialize, Deserialize)]
+/// #[message(remote)]
+/// #[serde(untagged)] // `untagged` cannot cross nodes: its bytes do not tell which variant they are
+/// enum Counter {
+///     Add(u64),
+///     Note(String),
+/// }
+/// ```
+///
 /// The derive implements ractor's `Message` too, so `myself.cast(..)` and every tool of ractor's
 /// work on it. It takes `remote` and `name = "..."` (by default the type's name).
 #[diagnostic::on_unimplemented(

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use ractor::message::{BoxedDowncastErr, BoxedMessage};
 
+use crate::docket::Asker;
 use crate::kept::{Contents, Letter};
+use crate::reply::Question;
+use crate::trace::TraceContext;
 
 /// Where a link's credit goes back to.
 pub trait Credit: Send + Sync {
@@ -62,37 +65,121 @@ pub(crate) enum Entry {
     Beside,
 }
 
+/// What few messages have, and so lies apart.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) askers: Option<Askers>,
+    /// The trace that it goes on with.
+    pub(crate) trace: Option<TraceContext>,
+}
+
+/// Those whom a message asks for, where the docket does not look after them.
+pub(crate) enum Askers {
+    /// One of this node, who asked an incarnation before.
+    Here(Arc<dyn Asker>),
+    /// All of another node.
+    There(Vec<Arc<dyn Question>>),
+}
+
+impl Askers {
+    /// Whether somebody asked, and nobody waits any more.
+    fn are_gone(&self) -> bool {
+        match self {
+            Self::Here(asker) => asker.is_settled(),
+            Self::There(asked) => !asked.is_empty() && asked.iter().all(|asked| asked.is_over()),
+        }
+    }
+}
+
+/// How a message came into the mailbox, and what else goes with it.
+pub(crate) struct Passage {
+    pub(crate) entry: Entry,
+    pub(crate) charge: Option<Charge>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What is known of a message that was just taken out of a mailbox.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival {
+    pub(crate) entry: Entry,
+    /// Whether nobody waits any more for what it asks.
+    pub(crate) is_over: bool,
+    /// Whether it came with a trace.
+    is_traced: bool,
+}
+
+impl Arrival {
+    /// The trace that it came with; to be asked once.
+    #[inline]
+    pub(crate) fn trace(self) -> Option<TraceContext> {
+        if self.is_traced { TRACE.take() } else { None }
+    }
+}
+
 thread_local! {
     /// How the message comes in that is being put into a mailbox on this thread, just now. ractor's
     /// `box_message` has no parameter for it; nothing runs between `set` and `take`.
     static OUTBOUND: Cell<Entry> = const { Cell::new(Entry::Raw) };
-    /// What that message owes, if it owes anything.
+    /// Whether it has anything with it, in the two that follow.
+    static HAS_MORE: Cell<bool> = const { Cell::new(false) };
+    /// What that message owes.
     static OWED: Cell<Option<Charge>> = const { Cell::new(None) };
+    /// What few messages have.
+    static ADDED: Cell<Option<Box<Extra>>> = const { Cell::new(None) };
     /// Where the letter is left of a message that is to outlive the actor.
     static LETTER: Cell<Option<Arc<dyn Any + Send + Sync>>> = const { Cell::new(None) };
     /// Whether such a message is being put into a mailbox on this thread, just now.
     static KEEPING: Cell<bool> = const { Cell::new(false) };
-    /// How the message came in that ractor just took out of a mailbox on this thread.
-    static ARRIVED: Cell<Entry> = const { Cell::new(Entry::Raw) };
+    /// The message that ractor just took out of a mailbox on this thread.
+    static ARRIVED: Cell<Arrival> =
+        const { Cell::new(Arrival { entry: Entry::Raw, is_over: false, is_traced: false }) };
+    /// The trace that it came with.
+    static TRACE: Cell<Option<TraceContext>> = const { Cell::new(None) };
+    /// Whether the message has a trace that is being delivered from a link on this thread, just now.
+    static IS_LINK_TRACED: Cell<bool> = const { Cell::new(false) };
+    /// That trace.
+    static LINK_TRACE: Cell<Option<TraceContext>> = const { Cell::new(None) };
 }
 
-/// Runs `send` so that the message which it puts into a mailbox is known to have come in by `entry`,
-/// and holds a charge until it is taken.
+/// Runs `send` so that the message which it puts into a mailbox is known to have come in so, and
+/// holds its charge until it is taken.
 #[inline]
-pub(crate) fn entering<R>(entry: Entry, charge: Option<Charge>, send: impl FnOnce() -> R) -> R {
+pub(crate) fn entering<R>(passage: Passage, send: impl FnOnce() -> R) -> R {
+    let Passage { entry, charge, extra } = passage;
     // A look at what has a destructor costs more than all the rest, and most messages owe nothing.
-    let owes = charge.is_some();
-    if owes {
+    let has_more = charge.is_some() || extra.is_some();
+    if has_more {
         OWED.set(charge);
+        ADDED.set(extra);
+        HAS_MORE.set(true);
     }
     OUTBOUND.set(entry);
     let result = send();
-    // Neither was taken where ractor refused the message before it boxed it.
+    // Nothing was taken where ractor refused the message before it boxed it.
     OUTBOUND.set(Entry::Raw);
-    if owes {
-        drop(OWED.take());
+    if has_more {
+        HAS_MORE.set(false);
+        drop((OWED.take(), ADDED.take()));
     }
     result
+}
+
+/// Runs `deliver` so that the message which it [delivers](crate::wire::Deliver::deliver) goes on with a
+/// trace.
+pub fn traced<R>(trace: TraceContext, deliver: impl FnOnce() -> R) -> R {
+    LINK_TRACE.set(Some(trace));
+    IS_LINK_TRACED.set(true);
+    let result = deliver();
+    IS_LINK_TRACED.set(false);
+    // Where nothing was delivered.
+    drop(LINK_TRACE.take());
+    result
+}
+
+/// The trace of the message that is being delivered from a link.
+#[inline]
+pub(crate) fn link_trace() -> Option<TraceContext> {
+    if IS_LINK_TRACED.take() { LINK_TRACE.take() } else { None }
 }
 
 /// Runs `send` so that the message which it puts into a mailbox is a letter, and returns that.
@@ -108,9 +195,9 @@ pub(crate) fn keeping<M: Send + 'static, E>(
     Ok(letter.downcast().expect("it was packed for the mailbox of such messages"))
 }
 
-/// How the message came in that the running handler was just given.
+/// What is known of the message that the running handler was just given.
 #[inline]
-pub(crate) fn arrived() -> Entry {
+pub(crate) fn arrived() -> Arrival {
     ARRIVED.take()
 }
 
@@ -121,8 +208,8 @@ pub fn pack<M: Send + 'static>(
     to: &ractor::ActorId,
 ) -> Result<BoxedMessage, BoxedDowncastErr> {
     let entry = OUTBOUND.take();
-    let charge = if entry == Entry::Beside { OWED.take() } else { None };
-    let contents = Contents { message, entry, charge };
+    let (charge, extra) = if HAS_MORE.take() { (OWED.take(), ADDED.take()) } else { (None, None) };
+    let contents = Contents { message, entry, charge, extra };
     let parcel = if KEEPING.get() {
         let letter = Letter::new(contents);
         LETTER.set(Some(letter.clone()));
@@ -136,7 +223,7 @@ pub fn pack<M: Send + 'static>(
 /// `ractor::Message::from_boxed` of every derived message.
 #[doc(hidden)]
 pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncastErr> {
-    let Contents { message, entry, charge } =
+    let Contents { message, entry, charge, extra } =
         match <Parcel<M> as ractor::Message>::from_boxed(boxed)? {
             Parcel::Plain(contents) => contents,
             Parcel::Kept(letter) => {
@@ -144,6 +231,12 @@ pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncast
             }
         };
     drop(charge);
-    ARRIVED.set(entry);
+    let mut arrival = Arrival { entry, is_over: false, is_traced: false };
+    if let Some(extra) = extra {
+        arrival.is_over = extra.askers.is_some_and(|askers| askers.are_gone());
+        arrival.is_traced = extra.trace.is_some();
+        TRACE.set(extra.trace);
+    }
+    ARRIVED.set(arrival);
     Ok(message)
 }

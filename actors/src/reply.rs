@@ -2,14 +2,17 @@
 
 mod cell;
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::time::Instant;
 
 pub(crate) use self::cell::ReplyCell;
 use crate::address::AskError;
@@ -37,14 +40,71 @@ pub struct Reply<T> {
 
 enum Right<T> {
     Local(Arc<ReplyCell<T>>),
-    /// Boxed, for a message is moved many times on its way, and most stay here.
-    Remote(Box<RemoteRight<T>>),
+    /// Behind a pointer, for a message is moved many times on its way, and most stay here; shared
+    /// with the mailbox, which looks whether anybody still waits.
+    Remote(Arc<RemoteRight<T>>),
 }
 
 struct RemoteRight<T> {
     answers: Arc<dyn Answers>,
     correlation: u64,
+    until: Option<Instant>,
     encode: fn(&T, &mut Vec<u8>, usize) -> Result<(), codec::EncodeError>,
+}
+
+/// A question in a message, as the mailbox sees it.
+pub(crate) trait Question: Send + Sync {
+    /// Whether nobody waits for its answer any more.
+    fn is_over(&self) -> bool;
+}
+
+impl<T> Question for RemoteRight<T> {
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+            || self.answers.is_cancelled(self.correlation)
+    }
+}
+
+thread_local! {
+    /// How many questions were found in the message that this thread decodes just now, if it decodes
+    /// one. A look at [`FOUND`], which has a destructor, costs more, and most messages ask nothing.
+    static COUNTED: Cell<Option<usize>> = const { Cell::new(None) };
+    /// These questions.
+    static FOUND: RefCell<Vec<Arc<dyn Question>>> = const { RefCell::new(Vec::new()) };
+    /// What the askers are told whose replies this thread drops just now; `None`: that they were
+    /// dropped.
+    static DROPPED_AS: Cell<Option<&'static Unanswered>> = const { Cell::new(None) };
+}
+
+/// Decodes a message by `decode`; the questions that it asks from another node go to the caller.
+#[inline]
+pub(crate) fn finding<R>(decode: impl FnOnce() -> R) -> (R, Vec<Arc<dyn Question>>) {
+    struct Finding;
+    impl Drop for Finding {
+        fn drop(&mut self) {
+            // Something is left where the decoding panicked.
+            if COUNTED.take().is_some_and(|found| found > 0) {
+                drop(FOUND.take());
+            }
+        }
+    }
+    COUNTED.set(Some(0));
+    let _finding = Finding;
+    let decoded = decode();
+    let found = if COUNTED.get() == Some(0) { Vec::new() } else { FOUND.take() };
+    (decoded, found)
+}
+
+/// Drops what holds replies: their askers are told `why`.
+pub(crate) fn dropped_as<T>(why: &'static Unanswered, holding: T) {
+    struct Until(Option<&'static Unanswered>);
+    impl Drop for Until {
+        fn drop(&mut self) {
+            DROPPED_AS.set(self.0);
+        }
+    }
+    let _until = Until(DROPPED_AS.replace(Some(why)));
+    drop(holding);
 }
 
 impl<T> Reply<T> {
@@ -58,9 +118,9 @@ impl<T> Reply<T> {
         match self.right.get_mut().take() {
             Some(Right::Local(cell)) => cell.resolve(Ok(answer)),
             Some(Right::Remote(right)) => {
-                let RemoteRight { answers, correlation, encode } = *right;
-                let mut encode: Encode<'_> = &mut |buffer, max| encode(&answer, buffer, max);
-                answers.answer(correlation, &mut encode);
+                let mut encode: Encode<'_> =
+                    &mut |buffer, max| (right.encode)(&answer, buffer, max);
+                right.answers.answer(right.correlation, &mut encode);
             }
             None => {}
         }
@@ -75,16 +135,50 @@ impl<T> Reply<T> {
             None => true,
         }
     }
+
+    /// When the asker waits no more: the deadline of its [`ask`](crate::Address::ask). `None` where it
+    /// is not known: the asker's node does not say it, or the reply was sent elsewhere.
+    ///
+    /// An asker on another node gives its question the time that was left when the question was put
+    /// on its way, after any wait for credit, and this node counts from when it read it. The time
+    /// between, in buffers and on the wire, is not counted: the asker is the first to give up.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &*self.right.lock() {
+            Some(Right::Local(cell)) => Some(cell.until()),
+            Some(Right::Remote(right)) => right.until,
+            None => None,
+        }
+    }
+
+    /// How long the asker still waits, none at all once its [deadline](Self::deadline) has passed; of
+    /// use to bound what is asked on its behalf. `None` where the deadline is not known.
+    ///
+    /// ```
+    /// # use umbel_actors::{ASK_DEADLINE, Address, AskError, Message, Reply};
+    /// # #[derive(Message)]
+    /// # enum Stock { Count(Reply<u64>) }
+    /// # async fn handle(stock: Address<Stock>, reply: Reply<u64>) -> Result<(), AskError> {
+    /// let within = reply.remaining().unwrap_or(ASK_DEADLINE);
+    /// reply.send(stock.ask_within(within, Stock::Count).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
 }
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        match self.right.get_mut().take() {
-            Some(Right::Local(cell)) => cell.resolve(Err(AskError::Dropped)),
-            Some(Right::Remote(right)) => {
-                right.answers.refuse(right.correlation, Unanswered::Dropped);
+        let Some(right) = self.right.get_mut().take() else { return };
+        let why = DROPPED_AS.get().unwrap_or(&Unanswered::Dropped).clone();
+        match right {
+            Right::Local(cell) => {
+                cell.resolve(Err(AskError::unanswered(why, cell.within())));
             }
-            None => {}
+            Right::Remote(right) => right.answers.refuse(right.correlation, why),
         }
     }
 }
@@ -107,9 +201,7 @@ impl<T: DeserializeOwned + Send + 'static> Serialize for Reply<T> {
             let pending: Arc<dyn Pending> = match right.take() {
                 Some(Right::Local(cell)) => cell,
                 // The asker is elsewhere: this node stands between and passes the answer on as it is.
-                Some(Right::Remote(right)) => {
-                    Arc::new(Relay::new(right.answers, right.correlation))
-                }
+                Some(Right::Remote(right)) => Arc::new(Relay::new(&right)),
                 None => return Err(S::Error::custom("this reply was already sent elsewhere")),
             };
             let correlation = wire.expect_answer(pending).map_err(S::Error::custom)?;
@@ -126,8 +218,14 @@ impl<'de, T: Serialize + Send + 'static> Deserialize<'de> for Reply<T> {
         let correlation = <u64 as Deserialize>::deserialize(deserializer)?;
         wire::with(|wire| {
             let answers = wire.answers(correlation).map_err(D::Error::custom)?;
-            let right = RemoteRight { answers, correlation, encode: codec::encode::<T> };
-            Ok(Self { right: Mutex::new(Some(Right::Remote(Box::new(right)))) })
+            let until = answers.until(correlation);
+            let right = RemoteRight { answers, correlation, until, encode: codec::encode::<T> };
+            let right = Arc::new(right);
+            if let Some(found) = COUNTED.get() {
+                COUNTED.set(Some(found + 1));
+                FOUND.with_borrow_mut(|found| found.push(right.clone()));
+            }
+            Ok(Self { right: Mutex::new(Some(Right::Remote(right))) })
         })
         .unwrap_or_else(|| {
             Err(D::Error::custom("a reply can travel only in a message to an actor"))
@@ -139,12 +237,19 @@ impl<'de, T: Serialize + Send + 'static> Deserialize<'de> for Reply<T> {
 struct Relay {
     answers: Arc<dyn Answers>,
     correlation: u64,
+    until: Option<Instant>,
     done: AtomicBool,
 }
 
 impl Relay {
-    fn new(answers: Arc<dyn Answers>, correlation: u64) -> Self {
-        Self { answers, correlation, done: AtomicBool::new(false) }
+    fn new<T>(right: &RemoteRight<T>) -> Self {
+        let RemoteRight { answers, correlation, until, .. } = right;
+        Self {
+            answers: answers.clone(),
+            correlation: *correlation,
+            until: *until,
+            done: AtomicBool::new(false),
+        }
     }
 }
 
@@ -168,7 +273,13 @@ impl Pending for Relay {
         }
     }
 
-    fn on_cancel(&self, _: Box<dyn FnOnce() + Send>) {}
+    fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
+        self.answers.on_cancel(self.correlation, cancel);
+    }
+
+    fn until(&self) -> Option<Instant> {
+        self.until
+    }
 }
 
 impl Drop for Relay {

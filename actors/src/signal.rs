@@ -17,32 +17,13 @@ pub enum Signal {
 
 impl Signal {
     /// Waits for the next one. From the first call on, and for as long as the process lives, these
-    /// signals do not end it by themselves.
+    /// signals do not end it by themselves. Between two calls a signal may go unheard: see
+    /// [`Signals`].
     ///
     /// # Errors
     /// Where the operating system refuses to have a signal handled.
-    #[cfg(unix)]
     pub async fn next() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        Ok(tokio::select! {
-            _ = interrupt.recv() => Self::Interrupt,
-            _ = terminate.recv() => Self::Terminate,
-            _ = hangup.recv() => Self::Hangup,
-        })
-    }
-
-    /// Waits for the next one. From the first call on, and for as long as the process lives, Ctrl-C
-    /// does not end it by itself.
-    ///
-    /// # Errors
-    /// Where the operating system refuses to have a signal handled.
-    #[cfg(not(unix))]
-    pub async fn next() -> io::Result<Self> {
-        tokio::signal::ctrl_c().await?;
-        Ok(Self::Interrupt)
+        Ok(Signals::new()?.next().await)
     }
 
     /// The status that shells give a process which was ended by it: 128 and the signal's number.
@@ -52,6 +33,63 @@ impl Signal {
             Self::Interrupt => 130,
             Self::Terminate => 143,
             Self::Hangup => 129,
+        }
+    }
+}
+
+/// All signals from a moment on, for whoever goes on after one: a service that reads its configuration
+/// again at a hangup, say.
+#[derive(Debug)]
+pub struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens from now on. As long as the process lives, these signals do not end it by themselves.
+    ///
+    /// # Errors
+    /// Where the operating system refuses to have a signal handled.
+    #[cfg(unix)]
+    pub fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Listens from the first [`next`](Self::next) on, where the operating system has no signals.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(unix))]
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one. Of the same signal, several that come while nobody waits are one.
+    #[cfg(unix)]
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.hangup.recv() => Signal::Hangup,
+        }
+    }
+
+    /// Waits for the next Ctrl-C.
+    #[cfg(not(unix))]
+    pub async fn next(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::Interrupt,
+            Err(_) => std::future::pending().await,
         }
     }
 }

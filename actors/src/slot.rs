@@ -1,7 +1,8 @@
 //! What an address of this machine points at: a place that one incarnation of an actor fills at a
 //! time.
 
-use std::any::Any;
+mod deliver;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,18 +11,20 @@ use parking_lot::Mutex;
 use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Notify, oneshot};
 
-use crate::codec::Limits;
-use crate::dead_letter::Unread;
+use crate::arrivals::Arrivals;
+use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
 use crate::docket::{Asker, Docket};
 use crate::gate::{Barred, Gate};
 use crate::hooks;
 use crate::kept::{Contents, Kept};
 use crate::message::Message;
-use crate::parcel::{Charge, Entry, entering, keeping};
+use crate::parcel::{Entry, Extra, Passage, entering, keeping};
 use crate::pulse::Pulse;
+use crate::reply;
 use crate::system::WeakSystem;
+use crate::trace::Traces;
 use crate::watch::{Exit, Watch};
-use crate::wire::{Deliver, Unanswered};
+use crate::wire::Unanswered;
 
 /// A place for one actor, over all its incarnations.
 pub(crate) struct Slot<M: Message> {
@@ -32,6 +35,8 @@ pub(crate) struct Slot<M: Message> {
     current: ArcSwapOption<Incarnation<M>>,
     /// What is unread, where the next incarnation is to read it.
     kept: Option<Arc<Kept<M>>>,
+    /// What came over links between two incarnations.
+    arrivals: Arrivals<M>,
     gone: AtomicBool,
     /// What is to be done when it is gone.
     wills: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
@@ -45,6 +50,7 @@ pub(crate) struct Incarnation<M: Message> {
     pub(crate) gate: Gate,
     pub(crate) docket: Arc<Docket>,
     pub(crate) pulse: Pulse,
+    pub(crate) traces: Option<Arc<dyn Traces>>,
     /// With the number of this incarnation.
     kept: Option<(Arc<Kept<M>>, u64)>,
     ending: Mutex<Ending>,
@@ -69,7 +75,7 @@ pub(crate) struct Teller;
 
 impl Sender for Teller {
     fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
-        to.send(Entry::Placed, None, None, message)
+        to.send(to.passage(Entry::Placed), None, message)
     }
 }
 
@@ -77,7 +83,8 @@ impl Sender for Teller {
 impl<A: Asker + 'static> Sender for Arc<A> {
     fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
         let asker = || to.kept.is_some().then(|| self.clone() as Arc<dyn Asker>);
-        to.docket.enter(self, || to.send(Entry::Asked, None, asker(), message))
+        let passage = to.passage(Entry::Asked);
+        to.docket.enter(self, || to.send(passage, asker(), message))
     }
 }
 
@@ -97,11 +104,12 @@ impl<M: Message> Incarnation<M> {
     pub(crate) fn new(actor: ActorRef<M>, capacity: usize, slot: &Slot<M>) -> Arc<Self> {
         let gate = Gate::new(capacity);
         let kept = slot.kept.as_ref().map(|kept| {
-            let send = |Contents { message, entry, charge }| {
+            let send = |Contents { message, entry, charge, extra }| {
                 gate.readmit(entry);
-                keeping(|| entering(entry, charge, || cast(&actor, message))).map_err(|message| {
+                let passage = Passage { entry, charge, extra };
+                keeping(|| entering(passage, || cast(&actor, message))).map_err(|message| {
                     gate.leave_by(entry);
-                    Contents { message, entry, charge: None }
+                    Contents { message, entry, charge: None, extra: None }
                 })
             };
             (kept.clone(), kept.begin(send))
@@ -111,6 +119,7 @@ impl<M: Message> Incarnation<M> {
             gate,
             docket: Docket::new(),
             pulse: Pulse::default(),
+            traces: slot.system.upgrade().and_then(|system| system.traces().cloned()),
             kept,
             ending: Mutex::default(),
         })
@@ -121,22 +130,31 @@ impl<M: Message> Incarnation<M> {
         sender.send(self, message).inspect_err(|_| self.gate.leave())
     }
 
-    /// Puts a message that came in beside the places into the mailbox.
-    fn push_beside(&self, message: M, charge: Option<Charge>) -> Result<(), M> {
-        self.send(Entry::Beside, charge, None, message).inspect_err(|_| self.gate.leave_beside())
+    /// Puts a message that came over a link into the mailbox, beside the places. It comes back where
+    /// this life takes nothing more.
+    fn push_beside(&self, contents: Contents<M>) -> Result<(), Contents<M>> {
+        if !self.gate.enter_beside() {
+            return Err(contents);
+        }
+        let Contents { message, entry, charge, extra } = contents;
+        self.send(Passage { entry, charge, extra }, None, message).map_err(|message| {
+            self.gate.leave_beside();
+            Contents { message, entry, charge: None, extra: None }
+        })
     }
 
-    fn send(
-        &self,
-        entry: Entry,
-        charge: Option<Charge>,
-        asker: Option<Arc<dyn Asker>>,
-        message: M,
-    ) -> Result<(), M> {
+    /// How a message of this machine comes in. The user's [`Traces`] run here: under no lock.
+    fn passage(&self, entry: Entry) -> Passage {
+        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let extra = trace.map(|trace| Box::new(Extra { askers: None, trace: Some(trace) }));
+        Passage { entry, charge: None, extra }
+    }
+
+    fn send(&self, passage: Passage, asker: Option<Arc<dyn Asker>>, message: M) -> Result<(), M> {
         match &self.kept {
-            None => entering(entry, charge, || cast(&self.actor, message)),
+            None => entering(passage, || cast(&self.actor, message)),
             Some((kept, number)) => kept.send(*number, asker, message, |message| {
-                keeping(|| entering(entry, charge, || cast(&self.actor, message)))
+                keeping(|| entering(passage, || cast(&self.actor, message)))
             }),
         }
     }
@@ -152,6 +170,7 @@ impl<M: Message> Incarnation<M> {
 
     /// Notes the reason of an end that is under way, and closes.
     pub(crate) fn ending(&self, why: Exit) {
+        let why = why.cut();
         self.ending.lock().why.get_or_insert(why);
         self.close();
     }
@@ -210,6 +229,7 @@ impl<M: Message> Slot<M> {
             system,
             current: ArcSwapOption::empty(),
             kept: keep_unread.then(Kept::new),
+            arrivals: Arrivals::new(),
             gone: AtomicBool::new(false),
             wills: Mutex::default(),
             changed: Notify::new(),
@@ -224,7 +244,11 @@ impl<M: Message> Slot<M> {
     }
 
     pub(crate) fn fill(&self, incarnation: Arc<Incarnation<M>>) {
-        self.current.store(Some(incarnation));
+        let first = incarnation.clone();
+        self.arrivals.pass_on(
+            |contents| first.push_beside(contents),
+            || self.current.store(Some(incarnation)),
+        );
         self.changed.notify_waiters();
     }
 
@@ -247,6 +271,15 @@ impl<M: Message> Slot<M> {
         for will in wills {
             will();
         }
+        let arrived = self.arrivals.close();
+        let count = arrived.len() as u64;
+        reply::dropped_as(&Unanswered::NoSuchActor, arrived);
+        if count > 0
+            && let Some(system) = self.system.upgrade()
+        {
+            let why = DeadLetterReason::Undeliverable(Unanswered::NoSuchActor);
+            system.dead_letter(DeadLetter::new(self.label.clone(), M::NAME, count, why));
+        }
         if let Some(kept) = &self.kept {
             let (unread, ended) = kept.close();
             self.unread(unread, &ended);
@@ -255,6 +288,14 @@ impl<M: Message> Slot<M> {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire) && self.current.load().is_none()
+    }
+
+    /// One who asked, and has no answer yet, waits no more.
+    #[cold]
+    pub(crate) fn gave_up(&self) {
+        if let Some(incarnation) = self.current.load().as_ref() {
+            incarnation.docket.gave_up();
+        }
     }
 
     /// The present incarnation. While the actor starts, only itself is let in.
@@ -366,68 +407,6 @@ impl<M: Message> Slot<M> {
         {
             system.bury(Unread { to: &self.label, message: M::NAME, count, why });
         }
-    }
-}
-
-impl<M: Message> Deliver for Slot<M> {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn schema(&self) -> (&'static str, u32) {
-        (M::NAME, M::FINGERPRINT)
-    }
-
-    fn deliver(
-        &self,
-        bytes: &[u8],
-        schema: u32,
-        limits: Limits,
-        charge: Option<Charge>,
-    ) -> Result<(), Unanswered> {
-        let Some(codec) = &M::CODEC else {
-            return Err(Unanswered::Undecodable(format!("`{}` does not cross nodes", M::NAME)));
-        };
-        if schema != M::FINGERPRINT {
-            return Err(Unanswered::Undecodable(format!(
-                "the sender's definition of the message differs from `{}` here",
-                M::NAME
-            )));
-        }
-        let absent = || {
-            let gone = self.gone.load(Ordering::Acquire);
-            if gone { Unanswered::NoSuchActor } else { Unanswered::Restarting }
-        };
-        let current = self.current.load();
-        let Some(incarnation) = current.as_ref() else { return Err(absent()) };
-        let message = (codec.decode)(bytes, limits)
-            .map_err(|why| Unanswered::Undecodable(why.to_string()))?;
-        // The link's credit bounds what lies here: waiting for room would stop the whole lane.
-        if !incarnation.gate.enter_beside() {
-            return Err(absent());
-        }
-        incarnation.push_beside(message, charge).map_err(|_| absent())
-    }
-
-    fn watch(&self) -> Watch {
-        match self.incarnation() {
-            Some(incarnation) => incarnation.watch(),
-            None => Watch::over(Exit::NoSuchActor),
-        }
-    }
-
-    fn on_gone(&self, then: Box<dyn FnOnce() + Send>) {
-        let mut wills = self.wills.lock();
-        if !self.gone.load(Ordering::Acquire) {
-            wills.push(then);
-        } else {
-            drop(wills);
-            then();
-        }
-    }
-
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
     }
 }
 

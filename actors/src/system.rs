@@ -23,6 +23,7 @@ use crate::managed::Managed;
 use crate::message::Message;
 use crate::slot::{Slot, SlotOwner};
 use crate::topic::{Subscription, Topic, TopicTypeError};
+use crate::trace::Traces;
 use crate::wire::Deliver;
 
 mod options;
@@ -54,6 +55,7 @@ struct Inner {
     mailbox_capacity: usize,
     clock: Arc<dyn Clock>,
     chance: Mutex<StdRng>,
+    traces: Option<Arc<dyn Traces>>,
     next_id: AtomicU64,
     root: ActorCell,
     /// Those directly under the root: they may take longer to stop than an actor.
@@ -69,13 +71,23 @@ struct Inner {
 }
 
 /// What a [`System`] is made of, where the defaults do not do.
-#[derive(Debug)]
 #[must_use = "a builder does nothing until `start`"]
 pub struct SystemBuilder {
     name: Arc<str>,
     mailbox_capacity: usize,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
+    traces: Option<Arc<dyn Traces>>,
+}
+
+impl fmt::Debug for SystemBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemBuilder")
+            .field("name", &self.name)
+            .field("mailbox_capacity", &self.mailbox_capacity)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SystemBuilder {
@@ -94,6 +106,12 @@ impl SystemBuilder {
     /// The seed of all the system's chance. Default: from the operating system.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// What connects messages with traces. Default: nothing.
+    pub fn traces(mut self, traces: impl Traces) -> Self {
+        self.traces = Some(Arc::new(traces));
         self
     }
 
@@ -120,6 +138,7 @@ impl SystemBuilder {
                 mailbox_capacity: self.mailbox_capacity,
                 clock: self.clock,
                 chance: Mutex::new(chance),
+                traces: self.traces,
                 next_id: AtomicU64::new(1),
                 root: root.get_cell(),
                 supervisors: Mutex::default(),
@@ -152,6 +171,7 @@ impl System {
             mailbox_capacity: MAILBOX_CAPACITY,
             clock: Arc::new(WallClock),
             seed: None,
+            traces: None,
         }
     }
 
@@ -165,6 +185,12 @@ impl System {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// What connects messages with traces, if anything does.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<dyn Traces>> {
+        self.inner.traces.as_ref()
     }
 
     /// The next number of the system's seeded generator.
@@ -261,7 +287,8 @@ impl System {
             .with_handle(Address::local(slot))
     }
 
-    /// Starts a supervision tree under the system's root.
+    /// Starts a supervision tree under the system's root. To see what happens in it from its first
+    /// start on, take its [`Supervisor::events`] before.
     ///
     /// # Errors
     /// [`StartError`]: which child failed to start, and why. Those before it were stopped again.

@@ -1,16 +1,19 @@
 //! Publish and subscribe on one machine.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::Notify;
 
+use self::queue::{Pushed, Queue};
 use crate::address::Address;
 use crate::message::Message;
+use crate::parcel::Charge;
 
 /// The messages that a subscription holds unless it is told otherwise.
 pub const SUBSCRIPTION_CAPACITY: usize = 1024;
@@ -35,18 +38,8 @@ enum Subscriber<T> {
     Actor(Box<dyn Fn(T) -> bool + Send>, Arc<AtomicU64>),
 }
 
-struct Queue<T> {
-    state: Mutex<Waiting<T>>,
-    arrived: Notify,
-    lost: AtomicU64,
-    capacity: usize,
-    overflow: Overflow,
-}
-
-struct Waiting<T> {
-    messages: VecDeque<T>,
-    closed: bool,
-}
+/// A subscriber without room, and what is for it.
+type NoRoom<T> = (Arc<Queue<T>>, T);
 
 /// A topic carries one type of message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,14 +53,25 @@ pub struct TopicTypeError {
 
 /// What happens to a message for a subscriber whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overflow {
     /// The oldest message in the queue is dropped, and counted.
     #[default]
     DropOldest,
     /// The new message is dropped, and counted.
     DropNewest,
-    /// The subscriber is disconnected: it gets what its queue holds, then the end.
+    /// The subscriber is disconnected: it gets what its queue holds, then the end. The message that
+    /// was too much is counted.
     Disconnect,
+    /// The publisher waits for room, if it publishes by [`Topic::publish_wait`]; what is published
+    /// without waiting is dropped, and counted.
+    ///
+    /// What comes from another node is never lost for want of room: beyond the queue's capacity it
+    /// holds its link's credit until it is read, which makes the publisher's node wait, with all that
+    /// it sends here. So that one subscriber that has stalled does not stop a link for ever, it is
+    /// disconnected when it reads nothing for two seconds while it holds credit; it gets what its
+    /// queue holds, then the end. For subscribers that may fall behind for longer, choose another.
+    Wait,
 }
 
 impl<T: Clone + Send + 'static> Topic<T> {
@@ -89,23 +93,80 @@ impl<T: Clone + Send + 'static> Topic<T> {
         &self.shared.name
     }
 
-    /// Hands `message` to everyone who subscribed; returns to how many. Never waits.
+    /// Hands `message` to everyone who subscribed; returns to how many. Never waits: who has no room
+    /// and would [have it wait](Overflow::Wait) loses it.
     pub fn publish(&self, message: T) -> usize {
+        let (reached, full) = self.hand_out(&message, |queue, message| queue.push(message));
+        for (queue, _) in full {
+            queue.lose();
+        }
+        reached
+    }
+
+    /// Hands `message` to everyone who subscribed, and waits for room where a subscriber
+    /// [wants that](Overflow::Wait); returns to how many. Who publishes one after the other keeps its
+    /// order at each subscriber.
+    ///
+    /// Cancelled, those who had no room yet do not get it, and count it as lost. A subscriber that
+    /// waits for what it reads to be published by itself waits for ever.
+    pub async fn publish_wait(&self, message: T) -> usize {
+        let (reached, full) = self.hand_out(&message, |queue, message| queue.push(message));
+        let waited = join_all(full.into_iter().map(|(queue, message)| queue.push_waiting(message)));
+        reached + waited.await.into_iter().filter(|reached| *reached).count()
+    }
+
+    /// As [`Topic::publish`], for what comes over a link, whose credit `charge` holds: whoever
+    /// [has others wait](Overflow::Wait) and has no room holds it until the message is read. For
+    /// cluster crates.
+    pub fn publish_charged(&self, message: T, charge: Charge) -> usize {
+        let (mut charge, mut shared) = (Some(charge), None);
+        let (reached, _) = self.hand_out(&message, |queue, message| {
+            let pushed = queue.push_from_link(message, || {
+                let charge = charge.take().map(Arc::new);
+                shared.get_or_insert_with(|| charge.expect("it is shared once")).clone()
+            });
+            queue.watch();
+            pushed
+        });
+        reached
+    }
+
+    /// Pushes to all; returns how many have it, and who has no room yet.
+    fn hand_out(
+        &self,
+        message: &T,
+        mut push: impl FnMut(&Arc<Queue<T>>, T) -> Pushed<T>,
+    ) -> (usize, Vec<NoRoom<T>>) {
         // Actors' mailboxes are pushed to under the lock, which keeps one publisher's order. What
         // is dropped for want of room may be the user's: it goes after the lock is released.
-        let mut dropped = Vec::new();
-        let mut reached = 0;
+        let (mut dropped, mut full, mut reached) = (Vec::new(), Vec::new(), 0);
         let mut subscribers = self.shared.subscribers.lock();
         let gone: Vec<_> = subscribers
-            .extract_if(.., |(_, subscriber)| {
-                let (delivered, stays) = subscriber.push(message.clone(), &mut dropped);
-                reached += usize::from(delivered);
-                !stays
+            .extract_if(.., |(_, subscriber)| match subscriber {
+                Subscriber::Actor(push, lost) => {
+                    let before = lost.load(Ordering::Relaxed);
+                    let stays = push(message.clone());
+                    reached += usize::from(lost.load(Ordering::Relaxed) == before);
+                    !stays
+                }
+                Subscriber::Queue(queue) => {
+                    let pushed = push(queue, message.clone());
+                    reached += usize::from(matches!(pushed, Pushed::Taken | Pushed::Replaced(_)));
+                    let gone = matches!(pushed, Pushed::Closed(_));
+                    match pushed {
+                        Pushed::Taken => {}
+                        Pushed::Full(message) => full.push((queue.clone(), message)),
+                        Pushed::Replaced(message)
+                        | Pushed::Lost(message)
+                        | Pushed::Closed(message) => dropped.push(message),
+                    }
+                    gone
+                }
             })
             .collect();
         drop(subscribers);
         drop((gone, dropped));
-        reached
+        (reached, full)
     }
 
     /// Subscribes with a queue of [`SUBSCRIPTION_CAPACITY`] messages that drops the oldest.
@@ -117,13 +178,7 @@ impl<T: Clone + Send + 'static> Topic<T> {
     /// Subscribes with a queue of `capacity` messages (at least one).
     #[must_use]
     pub fn subscribe_with(&self, capacity: usize, overflow: Overflow) -> Subscription<T> {
-        let queue = Arc::new(Queue {
-            state: Mutex::new(Waiting { messages: VecDeque::new(), closed: false }),
-            arrived: Notify::new(),
-            lost: AtomicU64::new(0),
-            capacity: capacity.max(1),
-            overflow,
-        });
+        let queue = Queue::new(capacity, overflow);
         let seat = self.shared.seat(Subscriber::Queue(queue.clone()));
         Subscription { queue, _seat: seat }
     }
@@ -131,7 +186,8 @@ impl<T: Clone + Send + 'static> Topic<T> {
     /// Has every message put into an actor's mailbox, as the message that `map` makes of it.
     ///
     /// The mailbox is the queue: where it is full, the new message is dropped and counted. `map` runs
-    /// while the topic is locked, and must not publish to it. The subscription ends when the handle is dropped, or when the actor is gone for good.
+    /// while the topic is locked, and must not publish to it. The subscription
+    /// ends when the handle is dropped, or when the actor is gone for good.
     #[must_use = "dropping the handle ends the subscription"]
     pub fn forward<M: Message>(
         &self,
@@ -167,43 +223,6 @@ impl<T: Clone + Send + 'static> Shared<T> {
     }
 }
 
-impl<T> Subscriber<T> {
-    /// Whether it got the message, and whether it stays.
-    fn push(&self, message: T, dropped: &mut Vec<T>) -> (bool, bool) {
-        match self {
-            Self::Actor(push, lost) => {
-                let before = lost.load(Ordering::Relaxed);
-                let stays = push(message);
-                (lost.load(Ordering::Relaxed) == before, stays)
-            }
-            Self::Queue(queue) => {
-                let mut state = queue.state.lock();
-                if state.messages.len() >= queue.capacity {
-                    queue.lost.fetch_add(1, Ordering::Relaxed);
-                    match queue.overflow {
-                        Overflow::DropOldest => dropped.extend(state.messages.pop_front()),
-                        Overflow::DropNewest => {
-                            dropped.push(message);
-                            return (false, true);
-                        }
-                        Overflow::Disconnect => {
-                            state.closed = true;
-                            dropped.push(message);
-                            drop(state);
-                            queue.arrived.notify_one();
-                            return (false, false);
-                        }
-                    }
-                }
-                state.messages.push_back(message);
-                drop(state);
-                queue.arrived.notify_one();
-                (true, true)
-            }
-        }
-    }
-}
-
 /// A queue of what is published to a topic. Dropping it unsubscribes.
 pub struct Subscription<T> {
     queue: Arc<Queue<T>>,
@@ -215,29 +234,24 @@ impl<T> Subscription<T> {
     ///
     /// Can be cancelled without losing a message.
     pub async fn recv(&mut self) -> Option<T> {
-        loop {
-            {
-                let mut state = self.queue.state.lock();
-                if let Some(message) = state.messages.pop_front() {
-                    return Some(message);
-                }
-                if state.closed {
-                    return None;
-                }
-            }
-            self.queue.arrived.notified().await;
-        }
+        self.queue.recv().await
     }
 
     /// The next message if one is there.
     pub fn try_recv(&mut self) -> Option<T> {
-        self.queue.state.lock().messages.pop_front()
+        self.queue.pop().ok()
     }
 
     /// How many messages this subscriber lost because its queue was full.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.queue.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl<T> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 pub enum Exit {
     /// It stopped, by itself or because it was asked to.
     Stopped,
-    /// It returned an error or panicked; the text says which.
+    /// It returned an error or panicked; the text says which, in at most [`Exit::REASON_BYTES_MAX`].
+    /// Over a link, the text is cut further, as the cluster's documentation says.
     Failed(String),
     /// It was killed, or its task was cancelled.
     Killed,
@@ -22,9 +23,25 @@ pub enum Exit {
     NoSuchActor,
     /// Its node is no longer linked to ours; whether the actor lives is unknown.
     NodeDown,
+    /// Its node watches as many actors for ours as it may; whether the actor lives is unknown.
+    TooManyWatches,
 }
 
 impl Exit {
+    /// The most bytes of the text of [`Exit::Failed`]. Everybody who watches gets a copy of it.
+    pub const REASON_BYTES_MAX: usize = 4096;
+
+    /// The same with no more text than it may have.
+    pub(crate) fn cut(mut self) -> Self {
+        if let Self::Failed(why) = &mut self
+            && why.len() > Self::REASON_BYTES_MAX
+        {
+            why.truncate(why.floor_char_boundary(Self::REASON_BYTES_MAX));
+            why.shrink_to_fit();
+        }
+        self
+    }
+
     /// Whether the actor ended as planned: OTP's reasons `normal` and `shutdown`.
     #[must_use]
     pub fn is_normal(&self) -> bool {
@@ -40,6 +57,7 @@ impl fmt::Display for Exit {
             Self::Killed => f.write_str("killed"),
             Self::NoSuchActor => f.write_str("no such actor"),
             Self::NodeDown => f.write_str("its node is down"),
+            Self::TooManyWatches => f.write_str("its node takes no more watches"),
         }
     }
 }

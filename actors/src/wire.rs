@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::codec::{EncodeError, Limits};
-pub use crate::parcel::{Charge, Credit};
+pub use crate::parcel::{Charge, Credit, traced};
 use crate::watch::Watch;
 
 /// Writes one value behind what the buffer holds, using at most so many bytes.
@@ -195,6 +196,16 @@ pub trait Deliver: Any + Send + Sync {
     /// Watches the actor's present incarnation.
     fn watch(&self) -> Watch;
 
+    /// Ends when the actor gets on with its work: at once where it would take the next message now,
+    /// else when the hook that runs has ended, or, between two lives, when the next one has begun.
+    fn gets_on(self: Arc<Self>) -> BoxFuture<'static, ()>;
+
+    /// How many messages wait for it.
+    fn depth(&self) -> u64;
+
+    /// Kills the actor's present incarnation. False where there is none.
+    fn kill(&self) -> bool;
+
     /// Runs `then` when the actor is gone for good, restarts included; at once if it is already.
     fn on_gone(&self, then: Box<dyn FnOnce() + Send>);
 
@@ -212,6 +223,11 @@ pub trait Pending: Send + Sync {
 
     /// Leaves word what to do when the asker gives up.
     fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>);
+
+    /// When the asker gives up by itself, where that is known. It travels with the question.
+    fn until(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// The way back over a link.
@@ -224,6 +240,16 @@ pub trait Answers: Send + Sync {
 
     /// Whether the asker is known to have given up.
     fn is_cancelled(&self, correlation: u64) -> bool;
+
+    /// When the asker gives up by itself, where that is known: the deadline that came with the
+    /// question, by this node's clock.
+    fn until(&self, _correlation: u64) -> Option<Instant> {
+        None
+    }
+
+    /// Leaves word what to do when the asker gives up before it is answered, or the way back is lost.
+    /// A link that cannot tell drops it.
+    fn on_cancel(&self, _correlation: u64, _cancel: Box<dyn FnOnce() + Send>) {}
 }
 
 /// Why a question that reached its node, or was on its way there, got no answer.
@@ -251,6 +277,9 @@ pub enum Unanswered {
     /// The actor is between two lives.
     #[error("the actor is being restarted")]
     Restarting,
+    /// Its deadline had passed, or its asker was gone, before an actor took it: it was not handled.
+    #[error("its deadline passed before it was taken")]
+    Expired,
 }
 
 scoped_tls::scoped_thread_local!(static WIRE: Arc<dyn Wire>);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, AskError, Backoff, Exit, Message, Reply, Restart,
     Strategy, Supervisor, System, TellError,
+    supervision::{Happening, Observed},
 };
 
 #[derive(Message)]
@@ -150,4 +151,27 @@ async fn a_child_whose_name_is_taken_does_not_start_and_the_supervisor_says_so()
     }
     assert!(text.contains("phoenix") && text.contains("already registered"), "{text}");
     drop(first);
+}
+
+#[tokio::test]
+async fn what_happens_under_a_system_can_be_seen_from_the_first_start() {
+    let system = System::new("test");
+    let _first = system.child("taken", phoenix());
+    let tree = Supervisor::new("tree", Strategy::OneForOne)
+        .child(system.child("phoenix", phoenix()))
+        .child(system.child("taken", phoenix()));
+    let mut events = tree.events();
+    let failed = system.supervise(tree).await;
+    assert!(failed.is_err(), "the name is taken");
+    let mut seen = Vec::new();
+    while let Some(Observed::Event(event)) = events.next().await {
+        seen.push(event.what);
+    }
+    let [Happening::Started, Happening::StartFailed { reason }, rest @ ..] = &*seen else {
+        panic!("{seen:?}");
+    };
+    assert!(reason.contains("taken"), "{reason}");
+    let stopped = Happening::Stopped { killed: false };
+    assert_eq!(rest, [stopped.clone(), stopped]);
+    system.shutdown(Duration::from_secs(10)).await;
 }

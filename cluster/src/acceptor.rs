@@ -8,8 +8,8 @@ use tokio::io::AsyncWriteExt;
 use umbel_actors::Address;
 use umbel_protocol::{Lane, Refusal};
 
-use crate::coordinator::{Coordinate, Verdict};
-use crate::greeting::{self, Answer};
+use crate::coordinator::{Coordinate, Verdict, is_usual};
+use crate::greeting::{self, Admitted, Answer};
 use crate::home::NodeHome;
 use crate::task::OwnedTask;
 use crate::transport::{Connection, Incoming, Listener, TransportError};
@@ -37,7 +37,7 @@ pub(crate) async fn run(
             }
         };
         running.retain(|one| !one.task.is_finished());
-        if running.len() >= home.config.handshakes_max.max(1) {
+        if running.len() >= home.config.handshakes_max {
             give_way(&mut running);
             home.refusals.note("busy", &Refusal::Busy);
         }
@@ -80,7 +80,7 @@ struct Running {
 }
 
 async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordinate>) {
-    let Connection { mut stream, peer, address } = match incoming.handshake().await {
+    let Connection { mut stream, peer, address, proof } = match incoming.handshake().await {
         Ok(connection) => connection,
         Err(why) => {
             let cause = match &why {
@@ -111,17 +111,18 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
         Ok(welcome) => {
             let said = greeting::say(&mut stream, &Answer::Welcome(welcome)).await;
             if said.is_ok() {
+                let admitted = Admitted { stream, proof };
                 let opened = match hello.lane {
-                    Lane::Control => Coordinate::ControlOpened(hello, stream),
-                    Lane::Data => Coordinate::DataOpened(hello, stream),
-                    Lane::Bulk => Coordinate::BulkOpened(hello, stream),
+                    Lane::Control => Coordinate::ControlOpened(hello, admitted),
+                    Lane::Data => Coordinate::DataOpened(hello, admitted),
+                    Lane::Rider => Coordinate::RiderOpened(hello.link, admitted),
+                    Lane::Bulk => Coordinate::BulkOpened(hello, admitted),
                 };
                 let _ = coordinator.tell(opened).await;
             }
         }
         Err(refusal) => {
-            let quiet = matches!(refusal, Refusal::Crossed | Refusal::AlreadyLinked { .. });
-            if quiet {
+            if is_usual(&refusal) {
                 tracing::debug!(target: "umbel", %peer, %refusal, "refused");
             } else {
                 home.refusals.note(refusal.cause(), &format!("{peer} at {address}: {refusal}"));

@@ -2,10 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
+use umbel_actors::ractor::SpawnErr;
 use umbel_actors::{Address, SHUTDOWN_PER_ACTOR, SpawnError, SpawnOptions, System};
-use umbel_protocol::{Endpoint, EndpointError, IdentityError, NodeName, PeersConfigError};
+use umbel_protocol::{Endpoint, IdentityError, NodeName, PeersConfigError, Profile, ProfileError};
 
 use crate::acceptor;
 use crate::certs::{CertsError, Credentials};
@@ -13,7 +15,9 @@ use crate::config::NodeConfig;
 use crate::coordinator::{Coordinate, Coordinator};
 use crate::home::NodeHome;
 use crate::node::Node;
-use crate::transport::{TcpTransport, Transport, TransportError};
+use crate::rider::{Rider, RiderError};
+use crate::seeds::{self, AnySource, SeedSource};
+use crate::transport::{AddressError, TcpTransport, Transport, TransportError};
 
 /// The messages that wait for the coordinator: control traffic of all peers. A full mailbox makes
 /// them wait.
@@ -30,6 +34,10 @@ pub struct NodeBuilder {
     listen: Option<String>,
     advertise: Option<String>,
     seeds: Vec<String>,
+    sources: Vec<Box<dyn AnySource>>,
+    roles: Vec<String>,
+    version: String,
+    rider: Option<Arc<dyn Rider>>,
     config: NodeConfig,
 }
 
@@ -48,8 +56,8 @@ pub enum StartError {
     NoCredentials,
     /// A development node is for one machine.
     #[error(
-        "a development node listens on loopback only, not on {0}: its authority's key is for \
-         everyone on this machine to use; for a network use `Node::builder` with credentials"
+        "a development node listens on loopback only, not on {0}: its authority is not made for a \
+         network; listen on 127.0.0.1, or use `Node::builder` with credentials of your own"
     )]
     DevNotLoopback(String),
     /// The address to listen on is no address.
@@ -60,13 +68,15 @@ pub enum StartError {
         /// The reason.
         source: std::io::Error,
     },
-    /// An endpoint is not allowed.
-    #[error("{endpoint:?} is no endpoint: {why}")]
+    /// What is to be dialled can never be.
+    #[error("`{setting}` has {endpoint:?}, which nobody can dial: {why}")]
     Endpoint {
+        /// What it was given for: `join` or `advertise`.
+        setting: &'static str,
         /// The endpoint.
         endpoint: String,
         /// The reason.
-        why: EndpointError,
+        why: AddressError,
     },
     /// Others cannot dial an address that stands for all.
     #[error("others cannot dial {0}: say with `advertise` where they reach this node")]
@@ -77,6 +87,9 @@ pub enum StartError {
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] PeersConfigError),
+    /// A role or the version is not allowed.
+    #[error("not allowed as a node's role or version: {0}")]
+    Profile(#[from] ProfileError),
     /// The frame limit is out of bounds.
     #[error(
         "`frame_bytes_max` is {0}: it must be from {least} to {most}",
@@ -91,9 +104,30 @@ pub enum StartError {
         most = NodeConfig::MESSAGE_BYTES_MOST
     )]
     MessageBytes(usize),
+    /// The age of links is out of bounds.
+    #[error(
+        "`link_age_max` is {0:?}: it must be from {least:?} to {most:?}",
+        least = NodeConfig::LINK_AGE_LEAST,
+        most = NodeConfig::LINK_AGE_MOST
+    )]
+    LinkAge(Duration),
+    /// What was to ride on the node's links did not start.
+    #[error("the rider did not start: {0}")]
+    Rider(#[source] RiderError),
     /// The node's own actors did not start.
     #[error(transparent)]
-    Spawn(#[from] SpawnError),
+    Spawn(SpawnError),
+}
+
+impl From<SpawnError> for StartError {
+    fn from(why: SpawnError) -> Self {
+        if let SpawnError::Failed(SpawnErr::StartupFailed(cause)) = &why
+            && let Some(cause) = cause.downcast_ref::<RiderError>()
+        {
+            return Self::Rider(cause.clone());
+        }
+        Self::Spawn(why)
+    }
 }
 
 impl NodeBuilder {
@@ -137,10 +171,35 @@ impl NodeBuilder {
         self
     }
 
-    /// Nodes to join through. They may be down: they are dialled for ever, with back-off. Through
+    /// Nodes to join through, over TCP each as `host:port`. They may be down: they are dialled for ever, with back-off. Through
     /// one of them the node learns of all others.
     pub fn join<S: Into<String>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
         self.seeds.extend(seeds.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where nodes to join through are found, beside those of [`Self::join`]: a name in the DNS
+    /// ([`Dns`](crate::Dns)), or a source of one's own. May be given more than once.
+    pub fn discover(mut self, source: impl SeedSource) -> Self {
+        self.sources.push(Box::new(source));
+        self
+    }
+
+    /// What this node does, for others to see: at most 8 roles of at most 63 bytes.
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+
+    /// The version of the program, for others to see: at most 63 bytes, in any form.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// What rides on the node's links. Default: nothing.
+    pub fn rider(mut self, rider: impl Rider) -> Self {
+        self.rider = Some(Arc::new(rider));
         self
     }
 
@@ -155,16 +214,7 @@ impl NodeBuilder {
     /// # Errors
     /// [`StartError`]; nothing is left behind.
     pub async fn start(self) -> Result<Node, StartError> {
-        self.config.peers.check()?;
-        let frame = self.config.frame_bytes_max;
-        if !(NodeConfig::FRAME_BYTES_LEAST..=NodeConfig::FRAME_BYTES_MOST).contains(&frame) {
-            return Err(StartError::FrameBytes(frame));
-        }
-        let message = self.config.message_bytes_max;
-        if !(NodeConfig::MESSAGE_BYTES_LEAST..=NodeConfig::MESSAGE_BYTES_MOST).contains(&message) {
-            return Err(StartError::MessageBytes(message));
-        }
-        let seeds = self.seeds.iter().map(|seed| endpoint(seed)).collect::<Result<Vec<_>, _>>()?;
+        self.config.check()?;
         if self.dev.is_some()
             && let Some(listen) = &self.listen
         {
@@ -179,23 +229,33 @@ impl NodeBuilder {
             }
             (None, None, None) => return Err(StartError::NoCredentials),
         };
+        let endpoint = |setting, text: &str| endpoint(&*transport, setting, text);
+        let seeds = self.seeds.iter().map(|seed| endpoint("join", seed));
+        let seeds = seeds.collect::<Result<Vec<_>, _>>()?;
+        let advertised = self.advertise.as_ref().map(|text| endpoint("advertise", text));
+        let advertised = advertised.transpose()?;
         let identity = transport.identity().clone();
         let listener = match &self.listen {
             Some(address) => Some(transport.listen(address).await?),
             None => None,
         };
-        let advertise = match (&self.advertise, &listener) {
-            (Some(advertise), _) => Some(endpoint(advertise)?),
+        let advertise = match (advertised, &listener) {
+            (Some(advertised), _) => Some(advertised),
             (None, Some(listener)) => {
                 let address = listener.address();
                 let parsed = address.parse::<SocketAddr>();
                 if parsed.is_ok_and(|address| address.ip().is_unspecified()) {
                     return Err(StartError::Advertise(address));
                 }
-                Some(endpoint(&address)?)
+                Some(endpoint("advertise", &address)?)
             }
             (None, None) => None,
         };
+        let mut profile = Profile::default().with_endpoint(advertise.clone());
+        for role in &self.roles {
+            profile = profile.role(role)?;
+        }
+        profile = profile.version(&self.version)?;
         let system = self.system.unwrap_or_else(|| System::new(identity.node.as_str()));
         let home = NodeHome::new(system.clone(), identity, self.config);
         if let Some(advertise) = advertise {
@@ -205,7 +265,8 @@ impl NodeBuilder {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
         };
-        let coordinator = Coordinator { home: home.clone(), transport };
+        let (shared, own) = (home.clone(), transport.clone());
+        let coordinator = Coordinator { home: shared, transport: own, profile, rider: self.rider };
         let coordinator = system.spawn_with(options, coordinator, ()).await?;
         let acceptor = listener.map(|listener| {
             let accepting = acceptor::run(listener, home.clone(), coordinator.clone());
@@ -222,7 +283,10 @@ impl NodeBuilder {
         stop_with_coordinator(&coordinator, &system);
         // The mailbox is empty and its actor alive.
         let _ = coordinator.try_tell(Coordinate::Join(seeds));
-        Ok(Node::new(home, coordinator, acceptor))
+        for (number, source) in self.sources.into_iter().enumerate() {
+            seeds::follow(number, source, coordinator.clone(), system.clone());
+        }
+        Ok(Node::new(home, transport, coordinator, acceptor))
     }
 }
 
@@ -239,9 +303,15 @@ fn stop_with_coordinator(coordinator: &Address<Coordinate>, system: &System) {
     });
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, StartError> {
-    Endpoint::new(text)
-        .map_err(|why| StartError::Endpoint { endpoint: text.chars().take(300).collect(), why })
+fn endpoint(
+    transport: &dyn Transport,
+    setting: &'static str,
+    text: &str,
+) -> Result<Endpoint, StartError> {
+    let endpoint = Endpoint::new(text).map_err(AddressError::from);
+    endpoint.and_then(|endpoint| transport.check_address(text).map(|()| endpoint)).map_err(|why| {
+        StartError::Endpoint { setting, endpoint: text.chars().take(300).collect(), why }
+    })
 }
 
 fn only_loopback(address: &str) -> Result<(), StartError> {
@@ -263,6 +333,9 @@ impl std::fmt::Debug for NodeBuilder {
             .field("listen", &self.listen)
             .field("advertise", &self.advertise)
             .field("seeds", &self.seeds)
+            .field("sources", &self.sources)
+            .field("roles", &self.roles)
+            .field("version", &self.version)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

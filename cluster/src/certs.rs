@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
 };
+use rustls::server::VerifierBuilderError;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use umbel_protocol::Identity;
@@ -20,6 +21,7 @@ mod authority;
 mod development;
 mod error;
 mod files;
+mod revocation;
 mod view;
 
 pub use authority::{Authority, IssueOptions};
@@ -27,6 +29,7 @@ pub use development::state_directory;
 pub use error::CertsError;
 pub use files::Overwrite;
 use files::{PemFile, Secrecy};
+pub use revocation::ListDates;
 pub use view::CertificateView;
 
 /// The name of the file with the certificates of the authorities that a node trusts.
@@ -46,6 +49,8 @@ pub struct Credentials {
     authorities_pem: String,
     certified_key: Arc<CertifiedKey>,
     authorities: Arc<RootCertStore>,
+    revocation_lists: Vec<CertificateRevocationListDer<'static>>,
+    list_dates: ListDates,
     verifier: Arc<PeerVerifier>,
 }
 
@@ -71,15 +76,18 @@ impl Credentials {
 
     fn read(certificate: PemFile, key: PemFile, trusted: PemFile) -> Result<Self, CertsError> {
         let chain = certificate.certificates()?;
-        let identity = certified_identity(&chain[0]).map_err(|reason| CertsError::NoIdentity {
-            file: certificate.path.clone(),
-            reason: reason.to_string(),
+        let identity = certified_identity(&chain[0]).map_err(|reason| {
+            if is_authority(&chain[0]) {
+                return certificate.misplaced("an authority's certificate", "a node's");
+            }
+            CertsError::NoIdentity { file: certificate.path.clone(), reason: reason.to_string() }
         })?;
         let validity = Validity::of(&chain[0])
             .ok_or_else(|| certificate.unusable("it is not an X.509 certificate"))?;
 
-        let private = PrivateKeyDer::from_pem_slice(key.text.as_bytes())
-            .map_err(|error| key.unusable(&format!("no private key can be read ({error})")))?;
+        let private = PrivateKeyDer::from_pem_slice(key.text.as_bytes()).map_err(|error| {
+            key.unusable(&format!("no private key can be read ({})", files::in_words(&error)))
+        })?;
         let signing = provider()
             .key_provider
             .load_private_key(private)
@@ -90,15 +98,16 @@ impl Credentials {
         }
 
         let mut authorities = RootCertStore::empty();
-        for authority in trusted.certificates()? {
+        let trusted_certificates = trusted.certificates()?;
+        let has_authority = trusted_certificates.iter().any(is_authority);
+        for authority in trusted_certificates {
             authorities.add(authority).map_err(|error| {
                 trusted.unusable(&format!("a certificate in it is no authority's ({error})"))
             })?;
         }
         let authorities = Arc::new(authorities);
-        let verifier =
-            PeerVerifier::new(identity.cluster.clone(), Arc::clone(&authorities), Vec::new())
-                .map_err(|error| trusted.unusable(&error.to_string()))?;
+        let verifier = Self::verifier_of(&identity, &authorities, Vec::new(), ListDates::default())
+            .map_err(|error| trusted.unusable(&error.to_string()))?;
 
         let credentials = Self {
             identity,
@@ -108,12 +117,20 @@ impl Credentials {
             authorities_pem: trusted.text,
             certified_key,
             authorities,
+            revocation_lists: Vec::new(),
+            list_dates: ListDates::default(),
             verifier: Arc::new(verifier),
         };
-        credentials.accepted_by_ourselves().map_err(|reason| CertsError::NotAccepted {
-            certificate: certificate.path,
-            authorities: trusted.path,
-            reason: reason.to_string(),
+        credentials.accepted_by_ourselves().map_err(|reason| {
+            if !has_authority {
+                let (found, wanted) = ("a node's certificate", "an authority's");
+                return CertsError::Misplaced { file: trusted.path, found, wanted };
+            }
+            CertsError::NotAccepted {
+                certificate: certificate.path,
+                authorities: trusted.path,
+                reason: reason.to_string(),
+            }
         })?;
         Ok(credentials)
     }
@@ -132,8 +149,9 @@ impl Credentials {
     }
 
     /// The same credentials, refusing peers whose certificates are on the revocation lists in `file`
-    /// (PEM, one list for each authority that issues certificates to nodes, all of them in force).
-    /// A peer whose issuer has no list there is refused too.
+    /// (PEM, one list for each authority that issues certificates to nodes), in place of those that
+    /// they had. A peer whose issuer has no list there is refused too. What a list means once its date
+    /// has passed says [`with_list_dates`](Self::with_list_dates).
     ///
     /// # Errors
     /// [`CertsError`], naming the file, where there is no list in it or one cannot be read.
@@ -145,11 +163,33 @@ impl Credentials {
         if lists.is_empty() {
             return Err(file.unusable("there is no revocation list in it"));
         }
-        let cluster = self.identity.cluster.clone();
-        let verifier = PeerVerifier::new(cluster, Arc::clone(&self.authorities), lists)
+        let dates = self.list_dates;
+        let verifier = Self::verifier_of(&self.identity, &self.authorities, lists.clone(), dates)
             .map_err(|error| file.unusable(&error.to_string()))?;
+        self.revocation_lists = lists;
         self.verifier = Arc::new(verifier);
         Ok(self)
+    }
+
+    /// The same credentials, with another meaning of the dates of revocation lists: those that there
+    /// are, and those to come.
+    #[must_use]
+    pub fn with_list_dates(mut self, dates: ListDates) -> Self {
+        let lists = self.revocation_lists.clone();
+        let verifier = Self::verifier_of(&self.identity, &self.authorities, lists, dates)
+            .expect("a verifier was made of these authorities and lists before");
+        self.list_dates = dates;
+        self.verifier = Arc::new(verifier);
+        self
+    }
+
+    fn verifier_of(
+        identity: &Identity,
+        authorities: &Arc<RootCertStore>,
+        lists: Vec<CertificateRevocationListDer<'static>>,
+        dates: ListDates,
+    ) -> Result<PeerVerifier, VerifierBuilderError> {
+        PeerVerifier::new(identity.cluster.clone(), Arc::clone(authorities), lists, dates)
     }
 
     /// Writes `<node>.pem`, `<node>-key.pem` (for its owner only) and `ca.pem` into `directory`, which is
@@ -212,12 +252,32 @@ impl Credentials {
         &self.authorities_pem
     }
 
+    /// Until when peers can be judged by the revocation lists; `None` where that has no end.
+    pub(crate) fn lists_until(&self) -> Option<UnixTime> {
+        match self.list_dates {
+            ListDates::Enforced => revocation::current_until(&self.revocation_lists),
+            ListDates::Ignored => None,
+        }
+    }
+
     pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified_key)
     }
 
     pub(crate) fn verifier(&self) -> Arc<PeerVerifier> {
         Arc::clone(&self.verifier)
+    }
+}
+
+/// Whether a node with the one is as a node with the other: the same certificate, key, authorities and
+/// revocation lists.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificate_pem == other.certificate_pem
+            && self.key_pem == other.key_pem
+            && self.authorities_pem == other.authorities_pem
+            && self.revocation_lists == other.revocation_lists
+            && self.list_dates == other.list_dates
     }
 }
 
@@ -228,6 +288,11 @@ impl fmt::Debug for Credentials {
             .field("validity", &self.validity)
             .finish_non_exhaustive()
     }
+}
+
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, certificate)| certificate.is_ca())
 }
 
 /// The dates of a certificate, both of them included.
@@ -241,7 +306,7 @@ pub struct Validity {
 
 impl Validity {
     /// `None` where the certificate cannot be read, or has dates before 1970.
-    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
         let dates = certificate.validity();
         let seconds = |at: i64| {

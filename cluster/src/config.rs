@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use umbel_protocol::PeersConfig;
+use umbel_protocol::{PeersConfig, PeersConfigError};
 
+use crate::builder::StartError;
 use crate::lane::{FRAME_BYTES_MAX, LaneBounds};
 
 /// The bounds and paces of a node. The defaults suit a local network.
@@ -26,11 +27,16 @@ pub struct NodeConfig {
     /// them, or a single one of this size, and as much of large answers; and what it decodes just
     /// then twice. Where two nodes differ, the smaller of the two bounds what is sent.
     pub message_bytes_max: usize,
-    /// How long a handshake may take, TLS and greeting together. Default 5 s.
+    /// How long a handshake may take, TLS and greeting together. Default 5 s; not zero.
     pub handshake_deadline: Duration,
     /// How many accepted handshakes run at once; where one more begins, the oldest gives way.
-    /// Default 64.
+    /// Default 64; not zero.
     pub handshakes_max: usize,
+    /// How old a connection may become. Default 24 h; from a second to a year. In time before that, it
+    /// is replaced by a new one, for which both ends prove themselves anew; nothing is lost or
+    /// interrupted by it. Where that does not succeed, the link ends: at this age, or after twice the
+    /// handshake deadline more where a replacement was under way.
+    pub link_age_max: Duration,
 }
 
 impl Default for NodeConfig {
@@ -42,6 +48,7 @@ impl Default for NodeConfig {
             message_bytes_max: 64 << 20,
             handshake_deadline: Duration::from_secs(5),
             handshakes_max: 64,
+            link_age_max: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -55,6 +62,10 @@ impl NodeConfig {
     pub const MESSAGE_BYTES_LEAST: usize = 4 << 10;
     /// The most that [`NodeConfig::message_bytes_max`] may be.
     pub const MESSAGE_BYTES_MOST: usize = 1 << 30;
+    /// The least that [`NodeConfig::link_age_max`] may be.
+    pub const LINK_AGE_LEAST: Duration = Duration::from_secs(1);
+    /// The most that [`NodeConfig::link_age_max`] may be.
+    pub const LINK_AGE_MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     pub(crate) fn lane_bounds(&self) -> LaneBounds {
         LaneBounds {
@@ -63,5 +74,29 @@ impl NodeConfig {
             message_bytes_max: self.message_bytes_max,
             backlog_bytes_max: LaneBounds::BACKLOG_BYTES_MAX,
         }
+    }
+
+    /// Whether these values can work together.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        self.peers.check()?;
+        let zero = [
+            ("handshake_deadline", self.handshake_deadline.is_zero()),
+            ("handshakes_max", self.handshakes_max == 0),
+        ];
+        if let Some((field, _)) = zero.into_iter().find(|(_, zero)| *zero) {
+            return Err(PeersConfigError::Zero(field).into());
+        }
+        let (frame, message) = (self.frame_bytes_max, self.message_bytes_max);
+        if !(Self::FRAME_BYTES_LEAST..=Self::FRAME_BYTES_MOST).contains(&frame) {
+            return Err(StartError::FrameBytes(frame));
+        }
+        if !(Self::MESSAGE_BYTES_LEAST..=Self::MESSAGE_BYTES_MOST).contains(&message) {
+            return Err(StartError::MessageBytes(message));
+        }
+        let age = self.link_age_max;
+        if !(Self::LINK_AGE_LEAST..=Self::LINK_AGE_MOST).contains(&age) {
+            return Err(StartError::LinkAge(age));
+        }
+        Ok(())
     }
 }

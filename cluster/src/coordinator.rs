@@ -1,6 +1,12 @@
 //! The actor that carries out what [`Peers`] decides.
 
+mod bulk;
+mod line;
 mod link;
+mod renewal;
+mod rides;
+mod sources;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,30 +17,43 @@ use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Exit, Message, Myself, Reply, Timer,
 };
 use umbel_protocol::{
-    Control, Endpoint, Hello, InterestInput, LinkEnd, LinkId, NodeId, NodeName, Peers, PeersInput,
-    PeersOutput, PeersView, Reason, Refusal, RegistryInput,
+    Control, Endpoint, Held, Hello, InterestInput, Lane, LinkEnd, LinkId, NodeId, NodeName, Peers,
+    PeersInput, PeersOutput, PeersView, Profile, Reason, Refusal, RegistryInput, SeedDropped,
 };
 
-use self::link::{BulkLane, Link, Streams};
-use crate::greeting::{self, DialError, Dialled};
+use self::bulk::BulkDial;
+use self::line::Side;
+use self::link::{Link, Streams};
+use self::rides::Rides;
+use self::sources::Sources;
+use self::troubles::Troubles;
+use crate::greeting::{self, Admitted, DialError, Dialled};
 use crate::home::NodeHome;
 use crate::lane::{BulkThread, Home};
+use crate::registry::look_after;
+use crate::rider::Rider;
 use crate::task::OwnedTask;
-use crate::transport::{ByteStream, Transport};
+use crate::transport::Transport;
 
 /// What the coordinator is told.
 #[derive(Message)]
 pub(crate) enum Coordinate {
     /// Dial these, for ever.
     Join(Vec<Endpoint>),
+    /// A source of seeds names these now, and no others.
+    Seeds(usize, Vec<Endpoint>),
     /// A hello that is in order by itself.
     Hello(Hello, Reply<Verdict>),
     /// The welcome for a control lane was said.
-    ControlOpened(Hello, Box<dyn ByteStream>),
-    /// The welcome for a bulk lane was said.
-    BulkOpened(Hello, Box<dyn ByteStream>),
+    ControlOpened(Hello, Admitted),
     /// The welcome for a data lane was said.
-    DataOpened(Hello, Box<dyn ByteStream>),
+    DataOpened(Hello, Admitted),
+    /// The welcome for a rider's lane was said.
+    RiderOpened(LinkId, Admitted),
+    /// The welcome for a bulk lane was said.
+    BulkOpened(Hello, Admitted),
+    /// A bulk lane is open at the peer, which takes no message of more bytes.
+    BulkDialled(LinkId, Admitted, u64),
     /// A dial has ended.
     Dialled(LinkId, Result<Dialled, DialError>),
     /// Something came over a control lane.
@@ -43,6 +62,12 @@ pub(crate) enum Coordinate {
     LaneEnded(LinkId, LinkEnd),
     /// An actor here that a peer watches has ended.
     WatchedEnded(LinkId, u64, Exit),
+    /// A dial for the next connection of a lane has ended.
+    Renewed(LinkId, Lane, Result<Admitted, DialError>),
+    /// It is time to look after the links.
+    Look,
+    /// The node has other credentials; whether it has another certificate, too.
+    Rotated { is_other: bool, done: Reply<()> },
     /// It is time.
     Tick,
     /// What is there to see?
@@ -61,6 +86,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Coordinator {
     pub(crate) home: Arc<NodeHome>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// What this node tells of itself.
+    pub(crate) profile: Profile,
+    pub(crate) rider: Option<Arc<dyn Rider>>,
 }
 
 /// What only the coordinator knows. All connections and tasks of the node's links are in it, and end
@@ -73,24 +101,31 @@ pub(crate) struct Links {
     /// up or [`Peers`] closes them.
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
+    rides: Rides,
     /// What drives their bulk lanes.
     bulk_thread: Arc<BulkThread>,
     dials: BTreeMap<LinkId, OwnedTask>,
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
     timer: Option<(Duration, Timer)>,
+    sources: Sources,
+    /// When the links are looked after next.
+    look: Option<Timer>,
     /// Links whose end was announced, by either side.
     farewells: Vec<OwnedTask>,
+    troubles: Troubles,
+    /// Looks after the health of what is registered.
+    _health: OwnedTask,
 }
 
 #[derive(Default)]
 struct Opening {
     peer: Option<(NodeId, Option<Endpoint>)>,
-    control: Option<Box<dyn ByteStream>>,
-    data: Option<Box<dyn ByteStream>>,
+    control: Option<Admitted>,
+    data: Option<Admitted>,
     /// Opened by a peer for which the link is up already.
-    bulk: Option<Box<dyn ByteStream>>,
-    /// Where this end has dialled, and dials again for the bulk lane.
+    bulk: Option<Admitted>,
+    /// Where it was dialled, if it was this node that did.
     dialled: Option<Endpoint>,
 }
 
@@ -104,18 +139,28 @@ impl Actor for Coordinator {
         _: ActorRef<Coordinate>,
         (): (),
     ) -> Result<Links, ActorProcessingErr> {
-        let peers = Peers::new(self.home.config.peers.clone(), self.home.me.clone())?;
+        let me = NodeId::clone(&self.home.me());
+        let peers = Peers::new(self.home.config.peers.clone(), me)?;
+        let peers = peers.with_profile(self.profile.clone());
+        if let Some(rider) = &self.rider {
+            rider.start(self.home.system.clone(), self.home.identity.clone()).await?;
+        }
         Ok(Links {
             home: self.home.clone(),
             peers,
             started: Instant::now(),
             opening: BTreeMap::new(),
             up: BTreeMap::new(),
+            rides: Rides::new(self.rider.clone()),
             bulk_thread: Arc::new(BulkThread::new(self.transport.bulk_on_thread())),
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
+            sources: Sources::default(),
+            look: None,
             farewells: Vec::new(),
+            troubles: Troubles::default(),
+            _health: OwnedTask::spawn(look_after(self.home.clone())),
         })
     }
 
@@ -150,14 +195,49 @@ struct Turn<'a> {
     links: &'a mut Links,
 }
 
+/// Whether nobody needs to be told of a refusal: two dials that cross, a node that comes back, or a
+/// rider where none is carried.
+pub(crate) fn is_usual(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Crossed
+            | Refusal::AlreadyLinked { .. }
+            | Refusal::Over(_)
+            | Refusal::Renewing
+            | Refusal::NoRider
+    )
+}
+
 impl Turn<'_> {
     fn take(&mut self, message: Coordinate) {
         match message {
-            Coordinate::Join(seeds) => self.step(PeersInput::Join { seeds }),
+            Coordinate::Join(seeds) => {
+                self.links.sources.configure(&seeds);
+                self.step(PeersInput::Join { seeds });
+            }
+            Coordinate::Seeds(source, seeds) => {
+                let gone = self.links.sources.name(source, &seeds);
+                self.step(PeersInput::Unjoin { seeds: gone });
+                self.step(PeersInput::Join { seeds });
+            }
+            Coordinate::Hello(hello, reply) if hello.renews() => {
+                reply.send(self.renewal_asked(&hello));
+            }
+            Coordinate::Hello(hello, reply) if hello.lane == Lane::Rider => {
+                let judged = self.links.rides.judge(&hello);
+                reply.send(judged.map_or_else(Verdict::Refused, |()| Verdict::Accepted));
+            }
             Coordinate::Hello(hello, reply) => {
                 self.step(PeersInput::HelloReceived { token: 0, hello });
                 let verdict = self.links.verdict.take();
                 reply.send(verdict.unwrap_or(Verdict::Refused(Refusal::Busy)));
+            }
+            Coordinate::ControlOpened(hello, stream)
+            | Coordinate::DataOpened(hello, stream)
+            | Coordinate::BulkOpened(hello, stream)
+                if hello.renews() =>
+            {
+                self.renewal_opened(&hello, stream);
             }
             Coordinate::ControlOpened(hello, stream) => {
                 // Only what was accepted and not closed since is awaited.
@@ -173,14 +253,29 @@ impl Turn<'_> {
                     self.opened(hello.link);
                 }
             }
-            Coordinate::BulkOpened(hello, stream) => {
-                if let Some(link) = self.links.up.get_mut(&hello.link) {
-                    link.open_bulk(stream, &self.own);
+            Coordinate::BulkOpened(hello, admitted) => {
+                if self.links.up.contains_key(&hello.link) {
+                    self.bulk_opened(hello.link, admitted, None);
                 } else if let Some(opening) = self.links.opening.get_mut(&hello.link) {
-                    opening.bulk = Some(stream);
+                    opening.bulk = Some(admitted);
                 }
             }
+            Coordinate::BulkDialled(link, admitted, limit) => {
+                self.bulk_opened(link, admitted, Some(limit));
+            }
+            Coordinate::RiderOpened(link, admitted) => {
+                self.links.rides.opened(link, admitted.stream, &self.shell.home);
+            }
             Coordinate::Dialled(link, result) => self.dialled(link, result),
+            Coordinate::Renewed(link, lane, result) => self.renewed(link, lane, result),
+            Coordinate::Look => {
+                self.links.look = None;
+                self.look_after_links(false);
+            }
+            Coordinate::Rotated { is_other, done } => {
+                self.rotated(is_other);
+                done.send(());
+            }
             Coordinate::Control(link, message) => self.control(link, message),
             Coordinate::LaneEnded(link, why) => self.step(PeersInput::LinkDown { link, why }),
             Coordinate::WatchedEnded(link, token, exit) => {
@@ -189,7 +284,11 @@ impl Turn<'_> {
                 }
             }
             Coordinate::Tick => {
-                self.links.timer = None;
+                // It may be a later timer than the one that has sent this: one that is left to itself
+                // would tick, and be followed by another, for ever.
+                if let Some((_, timer)) = self.links.timer.take() {
+                    timer.cancel();
+                }
                 self.step(PeersInput::Tick);
             }
             Coordinate::View(reply) => reply.send(self.links.peers.view()),
@@ -206,18 +305,24 @@ impl Turn<'_> {
 
     fn opened(&mut self, link: LinkId) {
         let Some(opening) = self.links.opening.get(&link) else { return };
-        if let (Some((peer, listen)), Some(_), Some(_)) =
+        if let (Some((peer, listen)), Some(control), Some(data)) =
             (&opening.peer, &opening.control, &opening.data)
         {
             let (peer, listen) = (peer.clone(), listen.clone());
-            self.step(PeersInput::LinkUp { link, peer, listen });
+            match self.distrust(control).or_else(|| self.distrust(data)) {
+                Some(why) => {
+                    self.links.opening.remove(&link);
+                    self.step(PeersInput::LinkDown { link, why });
+                }
+                None => self.step(PeersInput::LinkUp { link, peer, listen }),
+            }
         }
     }
 
     fn dialled(&mut self, link: LinkId, result: Result<Dialled, DialError>) {
         self.links.dials.remove(&link);
         match result {
-            Ok(Dialled { welcome, control, data, endpoint }) => {
+            Ok(Dialled { welcome, endpoint, control, data }) => {
                 let peer = Some((welcome.node, welcome.listen));
                 let (control, data, dialled) = (Some(control), Some(data), Some(endpoint));
                 let opening = Opening { peer, control, data, bulk: None, dialled };
@@ -225,18 +330,18 @@ impl Turn<'_> {
                 self.opened(link);
             }
             Err(DialError::Refused { by, refusal }) => {
-                if !matches!(refusal, Refusal::Crossed | Refusal::AlreadyLinked { .. }) {
+                if !is_usual(&refusal) {
                     let why = format!("{by}: {refusal}");
                     self.shell.home.refusals.note("dial-refused", &why);
                 }
                 self.step(PeersInput::DialRefused { link, by, refusal });
             }
             Err(why) => {
-                tracing::debug!(target: "umbel", %why, "dialled in vain");
-                if let DialError::Transport(transport) = &why
-                    && transport.fault().is_some()
-                {
-                    self.shell.home.refusals.note("dial-certificate", transport);
+                match &why {
+                    DialError::Transport(transport) if transport.fault().is_some() => {
+                        self.shell.home.refusals.note("dial-certificate", transport);
+                    }
+                    _ => self.links.troubles.dialled_in_vain(&why),
                 }
                 let reason = Reason::cut(why.to_string());
                 self.step(PeersInput::DialFailed { link, reason });
@@ -255,8 +360,14 @@ impl Turn<'_> {
                 Ok(())
             }
             Control::Pong { .. } => Ok(()),
-            Control::Peers(peers) => {
-                return self.step(PeersInput::Learned { link: id, peers });
+            Control::Swim(packet) => return self.step(PeersInput::Swim { link: id, packet }),
+            Control::Renew(lane) => {
+                self.renewal_due(id, lane);
+                Ok(())
+            }
+            Control::Parting(why) => {
+                let why = LinkEnd::Parted(why);
+                return self.step(PeersInput::LinkDown { link: id, why });
             }
             Control::Goodbye => return self.step(PeersInput::Goodbye { link: id }),
             Control::Registry(message) => home.registry(RegistryInput::Received { from, message }),
@@ -293,8 +404,8 @@ impl Turn<'_> {
 
     fn carry_out(&mut self, output: PeersOutput) {
         match output {
-            PeersOutput::Dial { link, endpoint, expect, lost } => {
-                self.dial(link, endpoint, expect, lost);
+            PeersOutput::Dial { link, endpoint, expect, held } => {
+                self.dial(link, endpoint, expect, held);
             }
             PeersOutput::Accept { link, .. } => {
                 self.links.opening.entry(link).or_default();
@@ -311,37 +422,40 @@ impl Turn<'_> {
             }
             PeersOutput::PeerUp { peer, link } => self.peer_up(&peer, link),
             PeersOutput::PeerDown { peer, link, why } => self.peer_down(&peer, link, &why),
-            PeersOutput::Gossip { link, peers } => {
+            PeersOutput::Swim { link, packet } => {
                 if let Some(link) = self.links.up.get(&link) {
-                    link.control.send(&Control::Peers(peers));
+                    link.control.send(&Control::Swim(packet));
                 }
             }
-            PeersOutput::SeedDropped { endpoint, why } => {
+            PeersOutput::Member(event) => self.shell.home.members.changed(event),
+            PeersOutput::Renewed { me } => {
+                tracing::warn!(target: "umbel", %me, "declared down: goes on as a new incarnation");
+                self.shell.home.renew(&me);
+            }
+            PeersOutput::SeedDropped { endpoint, why: why @ SeedDropped::Myself } => {
                 tracing::info!(target: "umbel", %endpoint, %why, "seed dropped");
+            }
+            PeersOutput::SeedDropped { endpoint, why } => {
+                tracing::warn!(target: "umbel", "the seed {endpoint} is not dialled: {why}");
             }
             PeersOutput::Superseded { by, known } => {
                 tracing::error!(
                     target: "umbel", %by, %known,
-                    "another life of this node is known: restart it, or stop the other one"
+                    "a later life of this node is known: another process runs under its name, or its \
+                     clock was set back"
                 );
             }
         }
     }
 
-    fn dial(
-        &mut self,
-        link: LinkId,
-        endpoint: Endpoint,
-        expect: Option<NodeName>,
-        lost: Option<LinkId>,
-    ) {
+    fn dial(&mut self, link: LinkId, endpoint: Endpoint, expect: Option<NodeName>, held: Held) {
         let home = self.shell.home.clone();
         let (transport, own) = (self.shell.transport.clone(), self.own.clone());
         let dial = OwnedTask::spawn(async move {
             let (terms, within) = (home.terms(), home.config.handshake_deadline);
             let transport = &*transport;
             let dialled =
-                greeting::dial(transport, &terms, link, &endpoint, expect.as_ref(), lost, within);
+                greeting::dial(transport, &terms, link, &endpoint, expect.as_ref(), &held, within);
             let dialled = dialled.await;
             let _ = own.tell(Coordinate::Dialled(link, dialled)).await;
         });
@@ -354,16 +468,31 @@ impl Turn<'_> {
         else {
             unreachable!("a link comes up when both its lanes are open");
         };
+        let side = if dialled.is_some() { Side::Dialler } else { Side::Acceptor };
+        let (control, control_line) = self.line(control, side);
+        let (data, data_line) = self.line(data, side);
+        let streams = Streams { control: Box::new(control), data: Box::new(data) };
         let home = self.shell.home.clone();
         let peer = home.peer(id);
-        let bulk = BulkLane {
-            thread: self.links.bulk_thread.clone(),
-            opened: bulk,
-            dial: dialled.map(|endpoint| (self.shell.transport.clone(), endpoint)),
-        };
-        let opened = Link::open(link, peer, &home, Streams { control, data, bulk }, &self.own);
+        let thread = self.links.bulk_thread.clone();
+        let mut opened = Link::open(link, peer, &home, streams, thread, &self.own);
+        opened.lines.extend([(Lane::Control, control_line), (Lane::Data, data_line)]);
+        if let Some(endpoint) = &dialled {
+            let (home, transport) = (home.clone(), self.shell.transport.clone());
+            let (endpoint, peer) = (endpoint.clone(), id.clone());
+            opened.open_bulk_when_wanted(
+                BulkDial { link, peer, endpoint, home, transport },
+                &self.own,
+            );
+        }
+        opened.dialled.clone_from(&dialled);
         home.link_is_up(id, opened.control.clone());
         self.links.up.insert(link, opened);
+        self.links.rides.link_up(link, id.clone(), dialled, &home, &self.shell.transport);
+        if let Some(bulk) = bulk {
+            self.bulk_opened(link, bulk, None);
+        }
+        self.look_again();
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
         tracing::info!(target: "umbel", peer = %id, %link, "linked");
         let told = home
@@ -377,7 +506,7 @@ impl Turn<'_> {
 
     fn peer_down(&mut self, id: &NodeId, link_id: LinkId, why: &LinkEnd) {
         let home = &self.shell.home;
-        tracing::info!(target: "umbel", peer = %id, link = %link_id, %why, "link down");
+        self.links.troubles.link_is_down(id, link_id, why);
         home.link_is_down(id);
         home.peer(id).clear_link(link_id);
         let told = home
@@ -391,11 +520,13 @@ impl Turn<'_> {
     fn close(&mut self, id: LinkId, why: &LinkEnd) {
         self.links.opening.remove(&id);
         self.links.dials.remove(&id);
+        self.links.rides.link_down(id);
         if let Some(link) = self.links.up.remove(&id) {
             metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
             let farewell = match why {
                 LinkEnd::Leaving => link.say_goodbye(),
                 LinkEnd::Goodbye => link.hear_goodbye(),
+                LinkEnd::Untrusted(_) | LinkEnd::Aged => link.part(Reason::cut(why.to_string())),
                 _ => return link.tear_down(),
             };
             self.links.farewells.retain(|farewell| !farewell.is_finished());

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use umbel_actors::codec::{self, DecodeError, Limits};
-use umbel_protocol::{Endpoint, Hello, Lane, LinkId, NodeName, Refusal, Terms, Welcome};
+use umbel_protocol::{
+    Endpoint, Held, Hello, Lane, LinkId, NodeId, NodeName, Refusal, Terms, Welcome,
+};
 
-use crate::transport::{ByteStream, Connection, Transport, TransportError};
+use crate::home::NodeHome;
+use crate::transport::{ByteStream, Connection, Proof, Transport, TransportError};
 
 /// What each connection of ours begins with, both ways, so that a stranger is known as such.
 const MAGIC: [u8; 4] = *b"umbl";
@@ -24,12 +27,19 @@ pub(crate) enum Answer {
     Refused(Refusal),
 }
 
+/// A connection whose two ends have welcomed one another.
+pub(crate) struct Admitted {
+    pub(crate) stream: Box<dyn ByteStream>,
+    pub(crate) proof: Option<Proof>,
+}
+
 /// A link that a dial opened.
 pub(crate) struct Dialled {
     pub(crate) welcome: Welcome,
-    pub(crate) control: Box<dyn ByteStream>,
-    pub(crate) data: Box<dyn ByteStream>,
+    /// Where the peer was reached.
     pub(crate) endpoint: Endpoint,
+    pub(crate) control: Admitted,
+    pub(crate) data: Admitted,
 }
 
 /// Why a dial opened no link.
@@ -69,11 +79,11 @@ pub(crate) async fn dial(
     link: LinkId,
     endpoint: &Endpoint,
     expect: Option<&NodeName>,
-    lost: Option<LinkId>,
+    held: &Held,
     within: Duration,
 ) -> Result<Dialled, DialError> {
     let both = async {
-        let lane = |lane| open(transport, terms, lane, link, endpoint, expect, lost);
+        let lane = |lane| open(transport, terms, lane, link, endpoint, expect, held);
         let (welcome, control) = lane(Lane::Control).await?;
         let (second, data) = lane(Lane::Data).await?;
         if second.node != welcome.node {
@@ -81,36 +91,57 @@ pub(crate) async fn dial(
             let by = second.node.name;
             return Err(DialError::Refused { by, refusal: Refusal::UnknownLink });
         }
-        Ok(Dialled { welcome, control, data, endpoint: endpoint.clone() })
+        Ok(Dialled { welcome, endpoint: endpoint.clone(), control, data })
     };
     let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
     tokio::time::timeout(within, both).await.map_err(timed_out)?
 }
 
-/// Opens one lane of a link.
-pub(crate) async fn open(
+/// Opens another connection for a lane of a link that is up. What is `held` says whether it is to take
+/// the place of the one that the lane has.
+pub(crate) async fn dial_lane(
+    transport: &dyn Transport,
+    home: &NodeHome,
+    lane: Lane,
+    link: LinkId,
+    endpoint: &Endpoint,
+    peer: &NodeId,
+    held: &Held,
+) -> Result<Admitted, DialError> {
+    let (terms, within) = (home.terms(), home.config.handshake_deadline);
+    let opened = open(transport, &terms, lane, link, endpoint, Some(&peer.name), held);
+    let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
+    let (welcome, admitted) = tokio::time::timeout(within, opened).await.map_err(timed_out)??;
+    if welcome.node != *peer {
+        // Another life of it knows nothing of the link.
+        return Err(DialError::Refused { by: welcome.node.name, refusal: Refusal::UnknownLink });
+    }
+    Ok(admitted)
+}
+
+async fn open(
     transport: &dyn Transport,
     terms: &Terms,
     lane: Lane,
     link: LinkId,
     endpoint: &Endpoint,
     expect: Option<&NodeName>,
-    lost: Option<LinkId>,
-) -> Result<(Welcome, Box<dyn ByteStream>), DialError> {
-    let Connection { mut stream, peer, address } = transport.dial(endpoint.as_str()).await?;
+    held: &Held,
+) -> Result<(Welcome, Admitted), DialError> {
+    let Connection { mut stream, peer, address, proof } = transport.dial(endpoint.as_str()).await?;
     let strange = |why: GreetingError| match why {
         // TLS 1.3 tells the dialler only now that its certificate was refused.
         GreetingError::Broken(why) => DialError::Transport(TransportError::from_io(&address, why)),
         why => DialError::Strange { address: address.clone(), why },
     };
     // Where saying it fails, the other end has hung up, and what it said before that tells more.
-    let _ = say(&mut stream, &terms.hello(lane, link, lost)).await;
+    let _ = say(&mut stream, &terms.hello(lane, link, held.clone())).await;
     let refused = |refusal| DialError::Refused { by: peer.node.clone(), refusal };
     match hear::<Answer>(&mut stream).await.map_err(strange)? {
         Answer::Refused(refusal) => Err(refused(refusal)),
         Answer::Welcome(welcome) => {
             terms.judge_welcome(&welcome, &peer, expect).map_err(refused)?;
-            Ok((welcome, stream))
+            Ok((welcome, Admitted { stream, proof }))
         }
     }
 }
@@ -135,7 +166,10 @@ pub(crate) async fn say<T: Serialize>(
     stream.flush().await.map_err(GreetingError::Broken)
 }
 
-async fn hear<T: DeserializeOwned>(stream: &mut Box<dyn ByteStream>) -> Result<T, GreetingError> {
+/// Hears a greeting.
+pub(crate) async fn hear<T: DeserializeOwned>(
+    stream: &mut Box<dyn ByteStream>,
+) -> Result<T, GreetingError> {
     let mut head = [0; 8];
     stream.read_exact(&mut head).await.map_err(GreetingError::Broken)?;
     let (magic, length) = head.split_at(4);

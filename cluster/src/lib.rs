@@ -47,10 +47,15 @@
 //! | start here | for |
 //! |---|---|
 //! | [`Node`] | one member: [`Node::dev`] for one's own machine, [`Node::builder`] for a network |
-//! | [`Node::register`], [`Node::resolve`], [`Node::watch`] | finding actors by name |
+//! | [`Node::register`], [`Node::resolve`], [`Node::watch`] | finding actors by name and tag |
+//! | [`Offer`], [`HealthCheck`] | who of them can be given work |
+//! | [`Discovery::pick`], [`Pick`] | which one is given the next piece |
+//! | [`Node::members`], [`Node::watch_members`] | who is a member, and who is down |
 //! | [`Node::topic`] | publish and subscribe, one copy for each interested node |
 //! | [`Authority`], [`Credentials`] | certificates: making, loading, keeping them |
+//! | [`Node::rotate`], [`Node::revoke`] | other certificates, and who is let in no more, while it works |
 //! | [`NodeConfig`] | bounds and paces |
+//! | [`Rider`] | the seam to protocols of other libraries, which ride on links: `umbel-ractor-cluster` |
 //! | [`Transport`] | the seam to the network: TCP with TLS, memory, and whatever a simulation brings |
 //!
 //! What a node decides is in [`umbel_protocol`], without a clock or a socket; this crate carries it
@@ -67,13 +72,19 @@ mod builder;
 mod certs;
 mod config;
 mod coordinator;
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeting;
 mod home;
 mod lane;
+mod members;
 mod node;
 mod peer;
 mod refusals;
 mod registry;
+mod repeats;
+mod rider;
+mod seeds;
 mod task;
 mod tls;
 mod topics;
@@ -81,21 +92,27 @@ mod transport;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::NodeConfig;
+pub use lane::OpenAsks;
+pub use members::{MemberChange, MemberWatch};
 pub use node::Node;
 pub use registry::{
-    Change, Discovery, Instance, Offer, RESOLVE_DEADLINE, RegisterError, ResolveError,
+    ByKey, Candidate, Change, Changes, Discovery, HealthCheck, Instance, LeastLoaded, LocalFirst,
+    Offer, Pick, RESOLVE_DEADLINE, Random, RegisterError, ResolveError, RoundRobin,
 };
+pub use rider::{Ride, Rider, RiderError};
+pub use seeds::{Dns, RESOLVE_INTERVAL, SeedSource};
 pub use topics::{
     ClusterForwarding, ClusterSubscription, ClusterTopic, PublishError, Published, TopicError,
 };
+pub use umbel_protocol::{Health, HealthConfig, HealthConfigError, Load, Query};
 
 pub use certs::{
-    Authority, CertificateView, CertsError, Credentials, IssueOptions, Overwrite, Validity,
-    state_directory,
+    Authority, CertificateView, CertsError, Credentials, IssueOptions, ListDates, Overwrite,
+    Validity, state_directory,
 };
 #[doc(hidden)]
 pub use transport::conformance;
 pub use transport::{
-    ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork, MemoryTransport,
-    TcpTransport, Transport, TransportError,
+    AddressError, ByteStream, CertificateFault, Connection, Incoming, Listener, MemoryNetwork,
+    MemoryTransport, Proof, TcpTransport, Transport, TransportError,
 };

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use umbel_actors::{
     Actor, Address, AskError, Message, ShutdownReport, SpawnError, SpawnOptions, System,
 };
 use umbel_protocol::{InterestView, NodeId, PeersView, RegistryView};
 
 use crate::builder::NodeBuilder;
+use crate::certs::{CertsError, Credentials};
 use crate::coordinator::Coordinate;
 use crate::home::NodeHome;
+use crate::lane::OpenAsks;
+use crate::transport::Transport;
 
 /// One member of a cluster: a [`System`] whose actors can be reached from the other nodes, and that
 /// reaches theirs.
@@ -51,6 +57,7 @@ pub struct Node {
 
 struct Inner {
     home: Arc<NodeHome>,
+    transport: Arc<dyn Transport>,
     coordinator: Address<Coordinate>,
     acceptor: Option<AbortHandle>,
 }
@@ -69,20 +76,22 @@ impl Node {
 
     pub(crate) fn new(
         home: Arc<NodeHome>,
+        transport: Arc<dyn Transport>,
         coordinator: Address<Coordinate>,
         acceptor: Option<AbortHandle>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { home, coordinator, acceptor }) }
+        Self { inner: Arc::new(Inner { home, transport, coordinator, acceptor }) }
     }
 
     pub(crate) fn home(&self) -> &Arc<NodeHome> {
         &self.inner.home
     }
 
-    /// Which life of which node this is.
+    /// Which life of which node this is. It becomes another one where the node was declared down
+    /// while it could not be reached: see [`MemberChange::Renewed`](crate::MemberChange::Renewed).
     #[must_use]
-    pub fn id(&self) -> &NodeId {
-        &self.inner.home.me
+    pub fn id(&self) -> NodeId {
+        NodeId::clone(&self.inner.home.me())
     }
 
     /// The address that others dial, with the real port; `None` where the node does not listen.
@@ -174,31 +183,105 @@ impl Node {
         self.inner.home.interest_view()
     }
 
+    /// How many questions wait for their answers over each link.
+    #[must_use]
+    pub fn open_asks(&self) -> BTreeMap<NodeId, OpenAsks> {
+        let home = self.home();
+        let of = |id: NodeId| {
+            let open = home.peer(&id).open_asks();
+            (id, open)
+        };
+        home.linked().into_iter().map(of).collect()
+    }
+
     /// How many diallers and dials were refused since the start, by cause.
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.inner.home.refusals.totals()
     }
 
-    /// Leaves the cluster: accepts nobody any more, says goodbye to all, and shuts the system down
-    /// as [`System::shutdown`] does.
+    /// What the node proves itself with at present; `None` where its transport needs no proof.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.inner.transport.credentials()
+    }
+
+    /// Uses other credentials from now on: another certificate, other authorities to trust, other
+    /// revocation lists. They must be of the same node of the same cluster.
     ///
-    /// What was sent before, either way, still arrives: answers, messages, publications. The links
-    /// have a second for it, or until `deadline`; what a peer has not read by then is lost. What is
-    /// asked of this node and not answered yet ends at the asker as [`AskError::LinkLost`].
+    /// Whom this node trusts no more loses its link at once, before this returns, and is told why; all
+    /// else goes on. Where the certificate is another one, the connections of all links are replaced
+    /// within some seconds, so that peers see it; nothing is lost or interrupted by that.
+    ///
+    /// ```no_run
+    /// # async fn renew(node: umbel_cluster::Node) -> Result<(), umbel_cluster::CertsError> {
+    /// use umbel_cluster::Credentials;
+    ///
+    /// node.rotate(Credentials::load("a.pem", "a-key.pem", "ca.pem")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CertsError::OtherIdentity`] where the credentials are another node's, [`CertsError::NotUsed`]
+    /// where the node's transport uses none. The node goes on with what it has.
+    pub async fn rotate(&self, credentials: Credentials) -> Result<(), CertsError> {
+        let before = self.credentials();
+        self.inner.transport.rotate(&credentials)?;
+        let is_other =
+            before.is_none_or(|before| before.certificate_pem() != credentials.certificate_pem());
+        // A node that is going down has no links to look after.
+        let _ = self.inner.coordinator.ask(|done| Coordinate::Rotated { is_other, done }).await;
+        Ok(())
+    }
+
+    /// Uses the revocation lists in `file` from now on, in place of those that the node has: as
+    /// [`Node::rotate`] does with [`Credentials::with_revocation_lists`]. Whoever is on one of them
+    /// loses its link at once, and is refused from then on.
+    ///
+    /// # Errors
+    /// [`CertsError`], naming the file, where it holds no revocation list;
+    /// [`CertsError::NotUsed`] where the node's transport uses no certificates. The node goes on with
+    /// what it has.
+    pub async fn revoke(&self, file: impl AsRef<Path>) -> Result<(), CertsError> {
+        let credentials = self.credentials().ok_or(CertsError::NotUsed)?;
+        self.rotate(credentials.with_revocation_lists(file)?).await
+    }
+
+    /// How many connections of its links this node has replaced by new ones since its start: those that
+    /// it had dialled, at their age, or after a [`rotation`](Node::rotate).
+    #[must_use]
+    pub fn renewals(&self) -> u64 {
+        self.inner.home.renewals.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the cluster within `deadline`, one thing after the other:
+    ///
+    /// 1. Accepts nobody any more, and takes back all that it has registered, so that no other node
+    ///    finds its actors; nothing can be registered any more.
+    /// 2. Lets running asks finish, in both directions: for half of `deadline` at most.
+    /// 3. Says goodbye to all. What was sent before, either way, still arrives: answers, messages,
+    ///    publications. The links have a second for it; what a peer has not read by then is lost.
+    ///    What is asked of this node and not answered yet ends at the asker as
+    ///    [`AskError::LinkLost`].
+    /// 4. Shuts the system down as [`System::shutdown`] does, with what is left of `deadline`.
     pub async fn leave(&self, deadline: Duration) -> ShutdownReport {
+        let begun = Instant::now();
+        let left = || deadline.saturating_sub(begun.elapsed());
         if let Some(acceptor) = &self.inner.acceptor {
             acceptor.abort();
         }
-        let _ = self.inner.coordinator.ask_within(deadline, Coordinate::Leave).await;
-        self.system().shutdown(deadline).await
+        self.home().withdraw();
+        let _ = tokio::time::timeout(deadline / 2, self.home().settled()).await;
+        let _ = self.inner.coordinator.ask_within(left(), Coordinate::Leave).await;
+        self.system().shutdown(left()).await
     }
 }
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("id", self.id())
+            .field("id", &self.id())
             .field("address", &self.address())
             .finish_non_exhaustive()
     }

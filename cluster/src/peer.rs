@@ -11,7 +11,7 @@ use umbel_actors::wire::{ActorPath, Encode, Route, RouteError, Wire};
 use umbel_actors::{Exit, Watch};
 use umbel_protocol::{Control, LinkId, NodeId};
 
-use crate::lane::{ControlSender, DataLane, Target};
+use crate::lane::{ControlSender, DataLane, OpenAsks, Target};
 
 /// The watches that one node may have on another's actors.
 pub(crate) const WATCHES_MAX: usize = 1 << 16;
@@ -84,6 +84,11 @@ impl Peer {
         if let Some(link) = link {
             link.data.wait_for_room(target).await;
         }
+    }
+
+    /// The questions that wait over the link; none while there is no link.
+    pub(crate) fn open_asks(&self) -> OpenAsks {
+        self.link.load().as_ref().map_or_else(OpenAsks::default, |link| link.data.open_asks())
     }
 
     fn unreachable(&self) -> RouteError {

@@ -1,50 +1,54 @@
-//! Finding actors by name, on any node.
+//! Finding actors by name and tag, on any node.
+
+mod discovery;
+mod feed;
+mod follow;
+mod health;
+mod instance;
+mod pick;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hrw_hash::{HrwNode, HrwNodes};
 use thiserror::Error;
-use umbel_actors::wire::{ActorPath, Imported};
-use umbel_actors::{Address, Message, Overflow, RemoteMessage, Subscription};
+use umbel_actors::{Address, Message, RemoteMessage};
 use umbel_protocol::{
-    Entry, EntryError, EntryName, Found, NodeId, RegistryEvent, RegistryInput, ReplicaError,
-    ReplicaEventKind, SchemaName, TextError,
+    Entry, EntryError, EntryName, HealthConfig, HealthConfigError, Query, ReplicaError, SchemaName,
+    TextError,
 };
 
-use crate::home::NodeHome;
+use self::health::Registration;
 use crate::lane::Home;
 use crate::node::Node;
+
+pub use self::discovery::{Change, Changes, Discovery};
+pub(crate) use self::feed::Watchers;
+pub use self::health::HealthCheck;
+pub(crate) use self::health::{Wards, look_after};
+pub use self::instance::Instance;
+pub use self::pick::{ByKey, Candidate, LeastLoaded, LocalFirst, Pick, Random, RoundRobin};
 
 /// How long [`Node::resolve`] waits for somebody to register the name: as long as an ask waits.
 pub const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The changes that a [`Discovery`] holds until they are read. One that falls further behind starts
-/// over from the present state, so it never misses how things stand.
-const DISCOVERY_CAPACITY: usize = 1024;
+/// How long whoever registers waits for a peer that does not keep up: as long as a peer may be
+/// silent.
+const KEEP_UP_MAX: Duration = Duration::from_secs(5);
 
-/// An actor that was found by name.
-pub struct Instance<M: Message> {
-    /// The node that it runs on.
-    pub node: NodeId,
-    /// The actor.
-    pub address: Address<M>,
-    /// What it was registered with.
-    pub tags: BTreeSet<String>,
-    /// What it was registered with.
-    pub metadata: BTreeMap<String, String>,
-    actor: u64,
-}
-
-/// What to tell of an actor when it is registered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What to tell of an actor when it is registered, and how its health is checked.
+#[derive(Clone, Debug, Default)]
 pub struct Offer {
     /// At most 16 tags, each of at most 63 bytes.
     pub tags: BTreeSet<String>,
     /// At most 16 keys of at most 63 bytes, with values of at most 255.
     pub metadata: BTreeMap<String, String>,
+    /// How its health is checked. Default: through its mailbox.
+    pub check: HealthCheck,
+    /// How often, and what the answers come to. By default, one that is stuck is not handed out any
+    /// more within 8 s: it is asked every 5 s, and has failed when it did not answer 3 times within
+    /// 1 s each.
+    pub health: HealthConfig,
 }
 
 /// Why an actor was not registered.
@@ -57,12 +61,21 @@ pub enum RegisterError {
     /// The actor has ended.
     #[error("the actor has ended")]
     Ended,
+    /// The name is empty.
+    #[error("the name to register an actor under is empty: give it one of 1 to 255 bytes")]
+    NoName,
     /// The name, a tag or a piece of metadata is not allowed.
     #[error("not allowed in the registry: {0}")]
     Text(#[from] TextError),
     /// There are too many tags or pieces of metadata.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// Its health cannot be checked so.
+    #[error(transparent)]
+    Health(#[from] HealthConfigError),
+    /// This node is about to leave the cluster.
+    #[error("this node is leaving the cluster")]
+    Leaving,
     /// The registry has no room.
     #[error(transparent)]
     Registry(#[from] ReplicaError),
@@ -77,6 +90,18 @@ pub enum ResolveError {
     NotFound {
         /// The name.
         name: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// None of those who are registered could be given work in time.
+    #[error(
+        "none of the {registered} actors registered as {name:?} is healthy (waited {waited:?})"
+    )]
+    NotHealthy {
+        /// The name.
+        name: String,
+        /// How many are registered.
+        registered: usize,
         /// How long it was waited for.
         waited: Duration,
     },
@@ -98,8 +123,9 @@ pub(crate) fn schema<M: Message>() -> String {
 }
 
 impl Node {
-    /// Lets an actor of this node be found under `name` from every linked node, beside any others
-    /// of that name. The entry goes when the actor is gone for good, or when this node is.
+    /// Lets an actor of this node be found under `name`, of 1 to 255 bytes, from every linked node,
+    /// beside any others of that name, as long as it answers through its mailbox: see [`Offer`]. The
+    /// entry goes when the actor is gone for good, or when this node is.
     ///
     /// # Errors
     /// [`RegisterError`]; nothing is registered.
@@ -113,6 +139,9 @@ impl Node {
 
     /// As [`Node::register`], with tags and metadata. Once more replaces them.
     ///
+    /// Waits while a linked node has 4 MiB of such news to read already, for at most 5 s; so however
+    /// much is registered at once, no link is lost that still moves.
+    ///
     /// # Errors
     /// [`RegisterError`]; nothing is registered.
     pub async fn register_with<M: RemoteMessage>(
@@ -123,8 +152,12 @@ impl Node {
     ) -> Result<(), RegisterError> {
         let actor =
             address.deliver().ok_or_else(|| RegisterError::NotLocal(address.to_string()))?;
+        offer.health.check()?;
         if address.is_gone() {
             return Err(RegisterError::Ended);
+        }
+        if name.is_empty() {
+            return Err(RegisterError::NoName);
         }
         let mut entry = Entry::new(SchemaName::new(schema::<M>())?);
         for tag in offer.tags {
@@ -136,15 +169,16 @@ impl Node {
         let id = actor.id();
         let name = EntryName::new(name)?;
         let home = self.home().clone();
+        home.peers_keep_up(KEEP_UP_MAX).await;
         home.export(actor.clone());
-        home.registry(RegistryInput::Register { name, actor: id, entry })?;
+        let (check, config) = (offer.check, offer.health);
+        home.take_in(Registration { name, actor: actor.clone(), entry, check, config })?;
         if home.wills.lock().insert(id) {
             let home = Arc::downgrade(&home);
             actor.on_gone(Box::new(move || {
                 if let Some(home) = home.upgrade() {
                     home.wills.lock().remove(&id);
-                    // Taking away what is there cannot fail for want of room.
-                    let _ = home.registry(RegistryInput::ActorEnded { actor: id });
+                    home.let_go_of_all(id);
                 }
             }));
         }
@@ -154,13 +188,23 @@ impl Node {
     /// Takes back a registration.
     pub async fn unregister<M: RemoteMessage>(&self, name: &str, address: &Address<M>) {
         if let (Some(actor), Ok(name)) = (address.deliver(), EntryName::new(name)) {
-            let input = RegistryInput::Unregister { name, actor: actor.id() };
-            let _ = self.home().registry(input);
+            self.home().let_go(actor.id(), name);
         }
     }
 
-    /// An actor of this name: one of this node's own if there is one, else the first by node and
-    /// age. Waits for at most [`RESOLVE_DEADLINE`] until there is one.
+    /// Has an actor of this node be given no more work under `name`: it is not handed out any more,
+    /// nor asked how it does, and can be seen to be [draining](umbel_protocol::Health::Draining).
+    /// What it was given before it still gets. [`Node::register`] brings it back. False where it is
+    /// not registered so.
+    pub async fn drain<M: RemoteMessage>(&self, name: &str, address: &Address<M>) -> bool {
+        let (Some(actor), Ok(name)) = (address.deliver(), EntryName::new(name)) else {
+            return false;
+        };
+        self.home().drain(actor.id(), name)
+    }
+
+    /// An actor of this name that can be given work: one of this node's own if there is one, else the
+    /// first by node and age. Waits for at most [`RESOLVE_DEADLINE`] until there is one.
     ///
     /// # Errors
     /// [`ResolveError`]
@@ -180,7 +224,7 @@ impl Node {
         let mut discovery = self.watch(name);
         let found = async {
             loop {
-                if let Some(instance) = self.local_first(discovery.instances()) {
+                if let Some(instance) = self.own_first(discovery.instances()) {
                     return instance.address.clone();
                 }
                 discovery.changed().await;
@@ -190,230 +234,40 @@ impl Node {
         found.map_err(|_| self.why_not::<M>(name, deadline))
     }
 
-    fn local_first<'a, M: RemoteMessage>(
+    fn own_first<'a, M: RemoteMessage>(
         &self,
         instances: &'a [Instance<M>],
     ) -> Option<&'a Instance<M>> {
-        let here = instances.iter().find(|instance| instance.node == self.home().me);
+        let me = self.home().me();
+        let here = instances.iter().find(|instance| instance.node == *me);
         here.or_else(|| instances.first())
     }
 
     fn why_not<M: RemoteMessage>(&self, name: &str, waited: Duration) -> ResolveError {
-        let found = self.home().with_registry(|registry| {
-            registry.resolve(name).map(|found| found.entry.message_type().to_string())
+        let wanted = schema::<M>();
+        let types: Vec<_> = self.home().with_registry(|registry| {
+            registry.discover(name).map(|found| found.entry.message_type().to_string()).collect()
         });
-        let (name, wanted) = (name.to_owned(), schema::<M>());
-        match found {
+        let name = name.to_owned();
+        let registered = types.iter().filter(|found| **found == wanted).count();
+        match types.into_iter().next() {
+            Some(_) if registered > 0 => ResolveError::NotHealthy { name, registered, waited },
             Some(found) => ResolveError::OtherMessages { name, found, wanted },
             None => ResolveError::NotFound { name, waited },
         }
     }
 
-    /// All actors of this name that take such messages, as this node knows them now; ordered by node
-    /// and age.
+    /// All actors that are looked for and take such messages, as this node knows them now; ordered by
+    /// node and age. By default those that can be given work: see [`Query`].
     #[must_use]
-    pub fn discover<M: RemoteMessage>(&self, name: &str) -> Vec<Instance<M>> {
-        let home = self.home();
-        home.with_registry(|registry| instances(home, registry.discover(name)))
+    pub fn discover<M: RemoteMessage>(&self, query: impl Into<Query>) -> Vec<Instance<M>> {
+        let (home, query) = (self.home(), query.into());
+        home.with_registry(|registry| follow::instances(home, registry.find(&query)))
     }
 
-    /// The actors of this name and every change among them.
+    /// The actors that are looked for, and every change among them.
     #[must_use]
-    pub fn watch<M: RemoteMessage>(&self, name: &str) -> Discovery<M> {
-        let home = self.home().clone();
-        // Under one lock: no change falls between the state and the subscription.
-        let (instances, events) = home.with_registry(|registry| {
-            let events =
-                home.registry_events.subscribe_with(DISCOVERY_CAPACITY, Overflow::DropOldest);
-            (instances(&home, registry.discover(name)), events)
-        });
-        Discovery { home, name: name.to_owned(), instances, events, lost: 0 }
-    }
-}
-
-fn instances<'a, M: RemoteMessage>(
-    home: &NodeHome,
-    found: impl Iterator<Item = Found<'a>>,
-) -> Vec<Instance<M>> {
-    let wanted = schema::<M>();
-    found
-        .filter(|found| found.entry.message_type().as_str() == wanted)
-        .filter_map(|found| Instance::new(home, found))
-        .collect()
-}
-
-impl<M: RemoteMessage> Instance<M> {
-    fn new(home: &NodeHome, found: Found<'_>) -> Option<Self> {
-        let path = ActorPath {
-            node: found.node.name.as_str().into(),
-            incarnation: found.node.incarnation.0,
-            actor: found.actor,
-        };
-        let imported = if *found.node == home.me {
-            Imported::Here(home.actor(found.actor)?)
-        } else {
-            Imported::There(home.peer(found.node))
-        };
-        Some(Self {
-            node: found.node.clone(),
-            address: Address::imported(path, imported)?,
-            tags: found.entry.tags().iter().map(ToString::to_string).collect(),
-            metadata: found
-                .entry
-                .metadata()
-                .iter()
-                .map(|(key, detail)| (key.to_string(), detail.to_string()))
-                .collect(),
-            actor: found.actor,
-        })
-    }
-}
-
-impl<M: Message> Instance<M> {
-    /// The instance to which `key` belongs, by rendezvous hashing: the same on every node, and when
-    /// an instance goes, only its own keys move.
-    #[must_use]
-    pub fn by_key<'a>(instances: &'a [Self], key: &[u8]) -> Option<&'a Self> {
-        #[derive(Clone, Hash, PartialEq, Eq)]
-        struct Place(u64, usize);
-        impl HrwNode for Place {}
-        let places = instances.iter().enumerate().map(|(index, instance)| {
-            let place = format!("{}/{}", instance.node, instance.actor);
-            Place(fnv1a(place.as_bytes()), index)
-        });
-        let places = HrwNodes::new(places);
-        let first = places.sorted(&fnv1a(key)).next()?;
-        instances.get(first.1)
-    }
-}
-
-/// FNV-1a, 64 bits: placement must be the same in every build on every machine.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// The actors of one name, kept up to date.
-pub struct Discovery<M: RemoteMessage> {
-    home: Arc<NodeHome>,
-    name: String,
-    instances: Vec<Instance<M>>,
-    events: Subscription<RegistryEvent>,
-    lost: u64,
-}
-
-/// What became of an actor of the watched name.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Change<M: Message> {
-    /// It is there now.
-    Added(Instance<M>),
-    /// Its tags or metadata are others now.
-    Changed(Instance<M>),
-    /// It is gone, by itself or with its node.
-    Removed {
-        /// Where it was.
-        node: NodeId,
-        /// What it was.
-        address: Address<M>,
-    },
-    /// So many changes came at once that some were lost: look at [`Discovery::instances`].
-    Refreshed,
-}
-
-impl<M: RemoteMessage> Discovery<M> {
-    /// The actors, as of the last change that was returned; ordered by node and age.
-    #[must_use]
-    pub fn instances(&self) -> &[Instance<M>] {
-        &self.instances
-    }
-
-    /// Waits for the next change, and brings [`Self::instances`] up to it. Can be cancelled without
-    /// losing one.
-    pub async fn changed(&mut self) -> Change<M> {
-        loop {
-            let event = self.events.recv().await;
-            let lost = self.events.lost();
-            if lost > self.lost {
-                let home = self.home.clone();
-                self.instances = home.with_registry(|registry| {
-                    // What is queued is older than what is read here.
-                    while self.events.try_recv().is_some() {}
-                    instances(&home, registry.discover(&self.name))
-                });
-                self.lost = self.events.lost();
-                return Change::Refreshed;
-            }
-            let Some(event) = event else {
-                unreachable!("the home that is held here never disconnects its subscribers")
-            };
-            if let Some(change) = self.apply(event) {
-                return change;
-            }
-        }
-    }
-
-    fn apply(&mut self, event: RegistryEvent) -> Option<Change<M>> {
-        if event.key.name.as_str() != self.name {
-            return None;
-        }
-        let (node, actor) = (event.origin, event.key.actor);
-        let place = self
-            .instances
-            .binary_search_by(|known| (&known.node, known.actor).cmp(&(&node, actor)));
-        let entry = match event.kind {
-            ReplicaEventKind::Removed { .. } => {
-                let Instance { node, address, .. } = self.instances.remove(place.ok()?);
-                return Some(Change::Removed { node, address });
-            }
-            ReplicaEventKind::Added { value } | ReplicaEventKind::Changed { value, .. } => value,
-        };
-        if entry.message_type().as_str() != schema::<M>() {
-            return None;
-        }
-        let instance = Instance::new(&self.home, Found { node: &node, actor, entry: &entry })?;
-        match place {
-            Ok(place) => {
-                self.instances[place] = instance.clone();
-                Some(Change::Changed(instance))
-            }
-            Err(place) => {
-                self.instances.insert(place, instance.clone());
-                Some(Change::Added(instance))
-            }
-        }
-    }
-}
-
-impl<M: Message> Clone for Instance<M> {
-    fn clone(&self) -> Self {
-        Self {
-            node: self.node.clone(),
-            address: self.address.clone(),
-            tags: self.tags.clone(),
-            metadata: self.metadata.clone(),
-            actor: self.actor,
-        }
-    }
-}
-
-impl<M: Message> fmt::Debug for Instance<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance")
-            .field("node", &self.node)
-            .field("address", &self.address)
-            .field("tags", &self.tags)
-            .field("metadata", &self.metadata)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<M: RemoteMessage> fmt::Debug for Discovery<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Discovery")
-            .field("name", &self.name)
-            .field("instances", &self.instances)
-            .finish_non_exhaustive()
+    pub fn watch<M: RemoteMessage>(&self, query: impl Into<Query>) -> Discovery<M> {
+        Discovery::new(self.home().clone(), query.into())
     }
 }

@@ -23,13 +23,15 @@ use thiserror::Error;
 use umbel_protocol::{ClusterName, Identity, IdentityError};
 use x509_parser::extensions::GeneralName;
 
-use crate::certs::Credentials;
+use crate::certs::{Credentials, ListDates};
+use crate::transport::CertificateFault;
 
 /// How one set of credentials accepts and dials. Made anew at each rotation, read at each handshake.
 #[derive(Debug)]
 pub(crate) struct TlsConfigs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
+    pub(crate) credentials: Credentials,
 }
 
 impl TlsConfigs {
@@ -57,7 +59,24 @@ impl TlsConfigs {
         // Nodes are known by their URI, and a host name in clear would only tell eavesdroppers.
         client.enable_sni = false;
 
-        Self { server: Arc::new(server), client: Arc::new(client) }
+        let credentials = credentials.clone();
+        Self { server: Arc::new(server), client: Arc::new(client), credentials }
+    }
+
+    /// Whether a peer that has shown `chain` would be let in at this time.
+    pub(crate) fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), CertificateFault> {
+        let (certificate, intermediates) = chain.split_first().ok_or(CertificateFault::Missing)?;
+        let judged =
+            self.credentials.verifier().verify_client_cert(certificate, intermediates, now);
+        match judged {
+            Ok(_) => Ok(()),
+            Err(Error::InvalidCertificate(why)) => Err(CertificateFault::found(&why).0),
+            Err(_) => Err(CertificateFault::Malformed),
+        }
     }
 }
 
@@ -88,17 +107,21 @@ impl PeerVerifier {
         cluster: ClusterName,
         authorities: Arc<RootCertStore>,
         revocation_lists: Vec<CertificateRevocationListDer<'static>>,
+        dates: ListDates,
     ) -> Result<Self, VerifierBuilderError> {
         let provider = provider();
         let algorithms = provider.signature_verification_algorithms;
         let lists = !revocation_lists.is_empty();
-        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        let mut clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
             Arc::clone(&authorities),
             provider,
         )
         .clear_root_hint_subjects()
-        .with_crls(revocation_lists)
-        .build()?;
+        .with_crls(revocation_lists);
+        if dates == ListDates::Enforced {
+            clients = clients.enforce_revocation_expiration();
+        }
+        let clients = clients.build()?;
         Ok(Self { cluster, authorities, clients, algorithms, lists })
     }
 

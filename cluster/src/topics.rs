@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use thiserror::Error;
 use umbel_actors::codec::EncodeError;
 use umbel_actors::wire::{
-    self, ActorPath, Answers, Deliver, Imported, Pending, RouteError, Wire, WireError,
+    self, ActorPath, Answers, Charge, Deliver, Imported, Pending, RouteError, Wire, WireError,
 };
 use umbel_actors::{
     Address, Forwarding, Message, Overflow, RemoteMessage, SUBSCRIPTION_CAPACITY, Subscription,
@@ -77,7 +77,7 @@ pub struct Published {
 
 /// Where what is published elsewhere goes.
 pub(crate) trait Sink: Send + Sync {
-    fn publication(&self, publication: &Publication<'_>);
+    fn publication(&self, publication: &Publication<'_>, charge: Charge);
     /// The type of message and its fingerprint.
     fn schema(&self) -> (&'static str, u32);
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
@@ -125,7 +125,8 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
         self.name.as_str()
     }
 
-    /// Publishes. Waits while an interested node gives no credit, until it does or its link is lost.
+    /// Publishes. Waits while an interested node gives no credit, until it does or its link is lost;
+    /// and while a subscriber here has no room and [has others wait](Overflow::Wait) for it.
     ///
     /// # Errors
     /// [`PublishError`]; nobody was told.
@@ -157,11 +158,14 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
                 }
             }
         }
-        published.subscribers_here = here.publish(message);
+        published.subscribers_here = here.publish_wait(message).await;
         Ok(published)
     }
 
     /// Subscribes with a queue of [`SUBSCRIPTION_CAPACITY`] messages that drops the oldest.
+    ///
+    /// What other nodes publish comes once they have heard of the subscription, which takes the way
+    /// over the link: what they publish at the same moment may still pass it by.
     ///
     /// # Errors
     /// [`TopicError::TooMany`]
@@ -275,7 +279,7 @@ impl<T: RemoteMessage + Clone> Drop for TypedSink<T> {
 }
 
 impl<T: RemoteMessage + Clone> Sink for TypedSink<T> {
-    fn publication(&self, publication: &Publication<'_>) {
+    fn publication(&self, publication: &Publication<'_>, charge: Charge) {
         if publication.schema != T::FINGERPRINT {
             return tracing::debug!(
                 target: "umbel", topic = self.here.name(),
@@ -287,7 +291,7 @@ impl<T: RemoteMessage + Clone> Sink for TypedSink<T> {
         // A `Deserialize` that panics may not end the lane.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
             Ok(Ok(message)) => {
-                self.here.publish(message);
+                self.here.publish_charged(message, charge);
             }
             Ok(Err(why)) => {
                 tracing::debug!(target: "umbel", topic = self.here.name(), %why, "undecodable");

@@ -1,20 +1,27 @@
 //! The seam between the cluster and the network: byte streams whose other end is known by certificate.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use umbel_protocol::Identity;
+
+use crate::certs::{CertsError, Credentials};
 
 #[doc(hidden)]
 pub mod conformance;
 mod error;
 mod memory;
 mod pipe;
+mod proof;
+mod renewable;
 mod tcp;
 
-pub use error::{CertificateFault, TransportError};
+pub use error::{AddressError, CertificateFault, TransportError};
 pub use memory::{MemoryNetwork, MemoryTransport};
+pub use proof::Proof;
+pub(crate) use renewable::{Renewable, Renewal};
 pub use tcp::TcpTransport;
 
 /// How a node reaches others and is reached: dial, listen, and the proof of who is there.
@@ -37,6 +44,16 @@ pub trait Transport: Send + Sync + 'static {
         address: &str,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>>;
 
+    /// Whether `address` has the form of something that this transport dials. What a node is told to
+    /// join is checked so before it starts. Unless a transport says otherwise, every address has.
+    ///
+    /// # Errors
+    /// [`AddressError`]; nobody could ever dial it.
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        let _ = address;
+        Ok(())
+    }
+
     /// Connects and proves both ends to each other. It has no deadline of its own: the caller drops it.
     ///
     /// That the peer refused *our* certificate may show only at the first read of the connection (TLS 1.3
@@ -53,6 +70,32 @@ pub trait Transport: Send + Sync + 'static {
     /// there too. Default: false, so that what is simulated stays on its one thread.
     fn bulk_on_thread(&self) -> bool {
         false
+    }
+
+    /// Whether the peer of a connection would be let in now, with the certificates that it showed when
+    /// the connection was made; and for how long at most, until a certificate of either end expires.
+    /// Without certificates, for ever.
+    ///
+    /// # Errors
+    /// What is wrong by now: its certificate has expired or was revoked, its authority is not trusted
+    /// any more.
+    fn judge(&self, _: &Proof) -> Result<Duration, CertificateFault> {
+        Ok(Duration::MAX)
+    }
+
+    /// What this node proves itself with at present; `None` where it needs no proof.
+    fn credentials(&self) -> Option<Credentials> {
+        None
+    }
+
+    /// Uses other credentials of the same node from now on: for each handshake that begins after this
+    /// call, also at listeners that are already open. Connections that exist stay as they are.
+    ///
+    /// # Errors
+    /// [`CertsError::OtherIdentity`] where the credentials are another node's,
+    /// [`CertsError::NotUsed`] where this transport uses none; nothing has changed then.
+    fn rotate(&self, _: &Credentials) -> Result<(), CertsError> {
+        Err(CertsError::NotUsed)
     }
 }
 
@@ -120,6 +163,8 @@ pub struct Connection {
     pub peer: Identity,
     /// The peer's address: the one that was dialled, or the one that the peer dialled from.
     pub address: String,
+    /// What the peer's identity rests on; `None` where it is taken on trust.
+    pub proof: Option<Proof>,
 }
 
 impl fmt::Debug for Connection {

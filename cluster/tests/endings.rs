@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Address, AskError, Exit, Message, Reply};
 use umbel_cluster::{
-    Authority, IssueOptions, MemoryNetwork, MemoryTransport, Node, NodeConfig, TcpTransport,
-    Transport,
+    Authority, Change, IssueOptions, MemoryNetwork, MemoryTransport, Node, NodeConfig,
+    RegisterError, TcpTransport, Transport,
 };
 use umbel_protocol::{Identity, PeerState};
 
@@ -270,19 +270,48 @@ async fn what_a_leaving_node_is_answered_arrives_there() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_question_that_nobody_had_answered_when_its_node_left_is_lost_with_the_link() {
-    let Pair { a, on_a, a_from_b, .. } = Pair::in_memory().await;
-    let asking = a_from_b.clone();
+/// Asks the holder a question that it answers when it is told to.
+async fn ask(pair: &Pair) -> tokio::task::JoinHandle<Result<Vec<u8>, AskError>> {
+    let asking = pair.a_from_b.clone();
     let asking =
         tokio::spawn(
             async move { asking.ask_within(LONG, |reply| Hold::Question(1, reply)).await },
         );
-    while count(&on_a).await < 1 {}
+    while count(&pair.on_a).await < 1 {}
+    asking
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_answers_holds_a_leaving_node_for_half_its_time_and_is_lost() {
+    let pair = Pair::in_memory().await;
+    let asking = ask(&pair).await;
     let since = Instant::now();
-    a.leave(LONG).await;
+    let deadline = Duration::from_secs(4);
+    pair.a.leave(deadline).await;
     assert_eq!(asking.await.unwrap(), Err(AskError::LinkLost("a".into())));
-    assert!(since.elapsed() < SOON);
+    assert!((deadline / 2..deadline / 2 + SOON).contains(&since.elapsed()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaving_node_is_found_no_more_and_then_answers_what_it_was_asked_and_then_is_gone() {
+    let pair = Pair::in_memory().await;
+    let asking = ask(&pair).await;
+    let mut discovery = pair.b.watch::<Hold>("on a");
+    assert_eq!(discovery.instances().len(), 1);
+    let leaving = tokio::spawn({
+        let a = pair.a.clone();
+        async move { a.leave(LONG).await }
+    });
+    assert!(matches!(discovery.changed().await, Change::Removed(_)));
+    let refused = pair.a.register("late", &pair.on_a).await;
+    assert!(matches!(refused, Err(RegisterError::Leaving)), "{refused:?}");
+    assert_eq!(pair.b.linked().len(), 1);
+    assert!(!asking.is_finished() && !leaving.is_finished());
+    let since = Instant::now();
+    pair.on_a.ask(Hold::Answer).await.unwrap();
+    assert_eq!(asking.await.unwrap().map(|answer| answer.len()), Ok(1));
+    leaving.await.unwrap();
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

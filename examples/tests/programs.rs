@@ -73,3 +73,11 @@ async fn two_nodes_talk_and_refuse_a_stranger() {
         assert!(printed.contains(line), "{line:?} is not in\n{printed}");
     }
 }
+
+#[tokio::test]
+async fn ractor_cluster_goes_on_after_the_kill_of_its_peer() {
+    let printed = run("ractor_cluster").await;
+    for line in ["made soup and bread", "that waited: ", "made rice and peas", "counter closed"] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod converges;
 mod dead_stay_dead;
+mod down_is_final;
 mod lives_grow;
 mod living_entries;
 mod one_link;
@@ -10,10 +11,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use umbel_protocol::{Entry, EntryKey, LinkId, NodeId, NodeName, Registry, RegistryEvent};
+use umbel_protocol::{
+    Entry, EntryKey, LinkId, MemberEvent, MemberState, NodeId, NodeName, Registry, RegistryEvent,
+};
 
 use self::converges::Converges;
 use self::dead_stay_dead::DeadStayDead;
+use self::down_is_final::DownIsFinal;
 use self::lives_grow::LivesGrow;
 pub(crate) use self::living_entries::COUNT;
 use self::living_entries::LivingEntries;
@@ -36,6 +40,7 @@ pub(crate) enum Happening<'a> {
     Up { peer: &'a NodeId, link: LinkId },
     Down { peer: &'a NodeId, link: LinkId },
     Entry(&'a RegistryEvent),
+    Member(&'a MemberEvent),
     Superseded { by: &'a NodeName },
 }
 
@@ -55,6 +60,8 @@ pub(crate) struct View<'a> {
     /// Since when it runs without a pause.
     pub(crate) awake_since: Duration,
     pub(crate) up: &'a BTreeMap<NodeName, (NodeId, LinkId)>,
+    /// The members that it was told of and that are not over.
+    pub(crate) members: &'a BTreeMap<NodeId, MemberState>,
     pub(crate) registry: &'a Registry,
     pub(crate) own: &'a BTreeMap<EntryKey, Entry>,
 }
@@ -92,6 +99,7 @@ impl Invariants {
             Box::new(OneLink::default()),
             Box::new(LivesGrow::default()),
             Box::new(DeadStayDead::default()),
+            Box::new(DownIsFinal::default()),
             Box::new(LivingEntries::default()),
             Box::new(Converges),
         ])

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use umbel_protocol::{
-    CodecId, Endpoint, Entry, EntryKey, Identity, LinkId, NodeId, NodeName, Peers, PeersConfig,
-    Registry, ReplicaLimits, Terms, VersionRange,
+    CodecId, Endpoint, Entry, EntryKey, Identity, LinkId, MemberState, NodeId, NodeName, Peers,
+    PeersConfig, Profile, Registry, ReplicaLimits, Terms, VersionRange,
 };
 
 use crate::network::{Packet, Side};
@@ -25,6 +25,9 @@ pub(crate) struct Machine {
 /// One life of a node: the machines under test, and what the shell around them keeps.
 #[derive(Debug)]
 pub(crate) struct Life {
+    /// Which of its machine's it is.
+    pub(crate) number: u64,
+    /// What it goes by; another than at its start where it was declared down.
     pub(crate) id: NodeId,
     pub(crate) peers: Peers,
     pub(crate) registry: Registry,
@@ -37,6 +40,8 @@ pub(crate) struct Life {
     pub(crate) wake_at: Option<Duration>,
     /// The peers that it was told are up.
     pub(crate) up: BTreeMap<NodeName, (NodeId, LinkId)>,
+    /// The members that it was told of and that are not over.
+    pub(crate) members: BTreeMap<NodeId, MemberState>,
     /// What it has registered.
     pub(crate) own: BTreeMap<EntryKey, Entry>,
 }
@@ -47,6 +52,7 @@ pub(crate) enum Item {
     Packet(LinkId, Side, Packet),
     DialTimedOut(LinkId),
     Wake,
+    Room(NodeId),
     Work,
 }
 
@@ -55,12 +61,17 @@ impl Machine {
     pub(crate) fn start(&mut self, now: Duration) {
         self.lives += 1;
         self.has_power = true;
-        let incarnation = umbel_protocol::Incarnation(self.lives);
+        // Microseconds, as in production; and later than the one before, in whatever time.
+        let incarnation = umbel_protocol::Incarnation(now.as_micros() as u64 + self.lives);
         let id = NodeId { name: self.name.clone(), incarnation };
         let peers = Peers::new(PeersConfig::default(), id.clone());
+        let profile = Profile::default().with_endpoint(Some(self.endpoint.clone()));
+        let limits = ReplicaLimits { message_entries_max: 2, ..ReplicaLimits::default() };
         self.running = Some(Life {
-            peers: peers.expect("the default configuration can work"),
-            registry: Registry::new(id.clone(), ReplicaLimits::default()),
+            number: self.lives,
+            peers: peers.expect("the default configuration can work").with_profile(profile),
+            // So small that a snapshot has several parts.
+            registry: Registry::new(id.clone(), limits),
             id,
             started: now,
             paused_until: None,
@@ -68,6 +79,7 @@ impl Machine {
             inbox: VecDeque::new(),
             wake_at: None,
             up: BTreeMap::new(),
+            members: BTreeMap::new(),
             own: BTreeMap::new(),
         });
     }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use umbel_protocol::{
-    Control, Entry, EntryKey, EntryName, Hello, Lane, LinkEnd, LinkId, NodeId, PeersInput,
-    PeersOutput, Reason, RegistryInput, RegistryOutput, ReplicaMessage, SchemaName, Tag,
+    Control, Entry, EntryKey, EntryName, Health, Held, Hello, Lane, LinkEnd, LinkId, Load,
+    MemberEvent, NodeId, PeersInput, PeersOutput, Reason, RegistryInput, RegistryOutput,
+    ReplicaMessage, SchemaName, Tag,
 };
 
 use crate::invariants::{COUNT, Happening};
@@ -17,8 +18,15 @@ use crate::world::{Event, World};
 /// How long a dial may take: `NodeConfig::handshake_deadline`'s default.
 const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a part of a snapshot takes to be written.
+const WRITING: Duration = Duration::from_millis(1);
+
 /// Under which names the workload registers.
 const NAMES: [&str; 3] = ["orders", "stock", "mail"];
+
+/// How its actors do.
+const HEALTHS: [Health; 4] =
+    [Health::Starting, Health::Healthy, Health::Unhealthy, Health::Draining];
 
 /// How many actors of a node the workload registers at most.
 const ACTORS: usize = 3;
@@ -28,6 +36,9 @@ impl World {
     pub(crate) fn deal(&mut self, end: End, item: Item) {
         match item {
             Item::Wake => self.step(end, PeersInput::Tick),
+            Item::Room(peer) => {
+                self.registry(end, RegistryInput::Room { peer });
+            }
             Item::Work => self.work(end),
             Item::DialTimedOut(link) => {
                 if self.network.wires.get(&link).is_some_and(|wire| !wire.dialled) {
@@ -67,7 +78,7 @@ impl World {
                     }
                     (Ok(()), Lane::Control) => {
                         wire.welcome = Some(welcome);
-                        let hello = terms.hello(Lane::Data, link, None);
+                        let hello = terms.hello(Lane::Data, link, Held::default());
                         self.send(link, side, Packet::Hello(hello));
                     }
                     (Ok(()), Lane::Bulk) => unreachable!("large messages are not simulated"),
@@ -79,6 +90,7 @@ impl World {
                         let (peer, listen) = (welcome.node, welcome.listen);
                         self.step(end, PeersInput::LinkUp { link, peer, listen });
                     }
+                    (Ok(()), Lane::Rider) => unreachable!("no machine here carries a rider"),
                 }
             }
             Packet::Answer(_, Err(refusal)) => {
@@ -162,7 +174,7 @@ impl World {
         let Some((from, _)) = life.up.values().find(|(_, up)| *up == link).cloned() else { return };
         match message {
             Control::Ping { token } => self.say(end, link, Control::Pong { token }),
-            Control::Peers(peers) => return self.step(end, PeersInput::Learned { link, peers }),
+            Control::Swim(packet) => return self.step(end, PeersInput::Swim { link, packet }),
             Control::Goodbye => return self.step(end, PeersInput::Goodbye { link }),
             Control::Registry(message) => {
                 let taken = self.registry(end, RegistryInput::Received { from, message });
@@ -222,9 +234,9 @@ impl World {
 
     fn carry_out(&mut self, end: End, output: PeersOutput) {
         match output {
-            PeersOutput::Dial { link, endpoint, expect, lost } => {
+            PeersOutput::Dial { link, endpoint, expect, held } => {
                 let Some(id) = self.life(end).map(|life| life.id.clone()) else { return };
-                let hello = self.machines[end.node].terms(id).hello(Lane::Control, link, lost);
+                let hello = self.machines[end.node].terms(id).hello(Lane::Control, link, held);
                 self.network.wires.insert(link, Wire::new(end, endpoint, expect));
                 self.send(link, Side::Dialler, Packet::Hello(hello));
                 self.at(self.now + DIAL_DEADLINE, Event::DialTimedOut(link));
@@ -239,7 +251,24 @@ impl World {
                 }
             }
             PeersOutput::Ping { link, token } => self.say(end, link, Control::Ping { token }),
-            PeersOutput::Gossip { link, peers } => self.say(end, link, Control::Peers(peers)),
+            PeersOutput::Swim { link, packet } => self.say(end, link, Control::Swim(packet)),
+            PeersOutput::Member(event) => {
+                self.told(end, &Happening::Member(&event));
+                let Some(life) = self.life(end) else { return };
+                let MemberEvent { member, state } = event;
+                if state.is_over() {
+                    life.members.remove(&member.node);
+                } else {
+                    life.members.insert(member.node, state);
+                }
+            }
+            PeersOutput::Renewed { me } => {
+                let Some(life) = self.life(end) else { return };
+                let before = std::mem::replace(&mut life.id, me.clone());
+                life.members.clear();
+                self.registry(end, RegistryInput::Renewed { me });
+                self.is_over(before);
+            }
             PeersOutput::PeerUp { peer, link } => {
                 self.told(end, &Happening::Up { peer: &peer, link });
                 if let Some(life) = self.life(end) {
@@ -269,7 +298,7 @@ impl World {
     }
 
     /// Steps a node's registry and carries out what it says; false where the input was refused.
-    fn registry(&mut self, end: End, input: RegistryInput) -> bool {
+    pub(crate) fn registry(&mut self, end: End, input: RegistryInput) -> bool {
         let Some(life) = self.life(end) else { return true };
         let Ok(outputs) = life.registry.step(input) else { return false };
         for output in outputs {
@@ -279,6 +308,7 @@ impl World {
                 RegistryOutput::Send { to, message } => {
                     if let Some((_, link)) = links.iter().find(|(peer, _)| *peer == to) {
                         self.say(end, *link, Control::Registry(message));
+                        self.at(self.now + WRITING, Event::Room(end, to));
                     }
                 }
                 RegistryOutput::Broadcast(message) => {
@@ -302,12 +332,12 @@ impl World {
         true
     }
 
-    /// Registers something, changes it, or takes it back.
+    /// Registers something, changes it, says how it does, or takes it back.
     fn work(&mut self, end: End) {
         let name = NAMES[self.chance.below(NAMES.len())];
         let name = EntryName::new(name).expect("a word is a name");
         let actor = self.chance.below(ACTORS) as u64;
-        let (draw, count) = (self.chance.below(6), self.chance.next());
+        let (draw, count) = (self.chance.below(8), self.chance.next());
         let Some(life) = self.life(end) else { return };
         let key = EntryKey { name: name.clone(), actor };
         let input = match draw {
@@ -318,6 +348,21 @@ impl World {
             1 => {
                 life.own.retain(|key, _| key.actor != actor);
                 RegistryInput::ActorEnded { actor }
+            }
+            2 => {
+                let health = HEALTHS[count as usize % HEALTHS.len()];
+                if let Some(entry) = life.own.get_mut(&key) {
+                    *entry = entry.clone().in_health(health);
+                }
+                RegistryInput::Health { name, actor, health }
+            }
+            3 => {
+                // Small entries, and few: all fit into one message.
+                let depth = count % 100;
+                for (_, entry) in life.own.iter_mut().filter(|(key, _)| key.actor == actor) {
+                    *entry = entry.clone().under_load(Load::of(depth));
+                }
+                RegistryInput::Depths { depths: [(actor, depth)].into() }
             }
             _ => {
                 let entry = entry(self.now.as_micros() as u64, count);
@@ -341,7 +386,7 @@ impl World {
         let terms = machine.expect("every life is a machine's").terms(ghost.clone());
         let link = LinkId(self.chance.next());
         for lane in [Lane::Control, Lane::Data] {
-            let hello = terms.hello(lane, link, None);
+            let hello = terms.hello(lane, link, Held::default());
             self.step(end, PeersInput::HelloReceived { token: 0, hello });
         }
         let (peer, listen) = (ghost.clone(), terms.listen.clone());
@@ -351,7 +396,7 @@ impl World {
             origin: ghost.clone(),
             version: 1,
             part: 0,
-            parts: 1,
+            last: true,
             entries: vec![(key, entry(0, 0))],
         };
         self.registry(end, RegistryInput::Received { from: ghost.clone(), message });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use umbel_protocol::{Endpoint, LinkId, NodeId, NodeName, PeersInput};
+use umbel_protocol::{Endpoint, LinkId, NodeId, NodeName, PeersInput, RegistryInput};
 
 use crate::chance::Chance;
 use crate::fault::{Fault, Planned};
@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Mend,
     Resume(usize),
     Wake(End),
+    /// What was to be sent to a peer is on its way.
+    Room(End, NodeId),
     Work(End),
     Arrive(LinkId, Side, Packet),
     DialTimedOut(LinkId),
@@ -122,10 +124,11 @@ impl World {
                 // An earlier wake-up has taken this one's place, or it is the one.
                 let due = |life: &mut Life| life.wake_at.take_if(|at| *at <= self.now).is_some();
                 let life = self.machines[end.node].running.as_mut();
-                if life.filter(|life| life.id.incarnation.0 == end.life).is_some_and(due) {
+                if life.filter(|life| life.number == end.life).is_some_and(due) {
                     self.hand(end, Item::Wake);
                 }
             }
+            Event::Room(end, peer) => self.hand(end, Item::Room(peer)),
             Event::Work(end) => {
                 if self.works && self.is_alive(end) {
                     self.hand(end, Item::Work);
@@ -145,12 +148,12 @@ impl World {
 
     pub(crate) fn is_alive(&self, end: End) -> bool {
         let life = self.machines[end.node].running.as_ref();
-        life.is_some_and(|life| life.id.incarnation.0 == end.life)
+        life.is_some_and(|life| life.number == end.life)
     }
 
     pub(crate) fn life(&mut self, end: End) -> Option<&mut Life> {
         let life = self.machines[end.node].running.as_mut();
-        life.filter(|life| life.id.incarnation.0 == end.life)
+        life.filter(|life| life.number == end.life)
     }
 
     /// Gives a node something to deal with, now or when it is not paused any more.
@@ -186,7 +189,7 @@ impl World {
             }
             match &self.machines[number].running {
                 Some(life) => {
-                    wire.acceptor = Some(End { node: number, life: life.id.incarnation.0 });
+                    wire.acceptor = Some(End { node: number, life: life.number });
                 }
                 None => return self.reset(link, side),
             }
@@ -298,7 +301,8 @@ impl World {
             }
             Fault::Leave { node } => {
                 if let Some(life) = &self.machines[node].running {
-                    let end = End { node, life: life.id.incarnation.0 };
+                    let end = End { node, life: life.number };
+                    self.registry(end, RegistryInput::Withdraw);
                     self.step(end, PeersInput::Leave);
                     self.end(node, false);
                 }
@@ -322,7 +326,7 @@ impl World {
         if self.mutant == Some(Mutant::Ghost) {
             self.at(self.now + GHOST_AFTER, Event::Ghost(life.id.clone()));
         }
-        let end = End { node: number, life: life.id.incarnation.0 };
+        let end = End { node: number, life: life.number };
         for (link, side) in self.network.of(end) {
             if !with_power {
                 self.send(link, side, Packet::Closed);
@@ -336,6 +340,11 @@ impl World {
         }
     }
 
+    /// A life has ended, though its process goes on as another.
+    pub(crate) fn is_over(&mut self, life: NodeId) {
+        self.deaths.insert(life, self.now);
+    }
+
     fn resume(&mut self, number: usize) {
         let now = self.now;
         let Some(life) = &mut self.machines[number].running else { return };
@@ -344,7 +353,7 @@ impl World {
         }
         life.paused_until = None;
         life.resumed = now;
-        let end = End { node: number, life: life.id.incarnation.0 };
+        let end = End { node: number, life: life.number };
         for item in std::mem::take(&mut life.inbox) {
             self.deal(end, item);
         }
@@ -410,6 +419,7 @@ fn view(life: &Life) -> View<'_> {
         is_paused: life.paused_until.is_some(),
         awake_since: life.started.max(life.resumed),
         up: &life.up,
+        members: &life.members,
         registry: &life.registry,
         own: &life.own,
     }

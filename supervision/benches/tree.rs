@@ -40,7 +40,9 @@ use tokio::{
 use umbel_supervision::{ChildSpec, Happening, Observed, Shutdown, Strategy, Supervisor};
 
 const CHILDREN: u64 = 100_000;
-const RESTARTS: u64 = 2_000;
+const RESTARTS: u64 = 20_000;
+/// Restarts that are not counted, after which all is as it will be.
+const WARM_UP: u64 = 1_000;
 
 fn main() {
     let options = Options::from_args(
@@ -121,7 +123,6 @@ impl Actor for Child {
 /// Who is told of a child that has started.
 #[derive(Clone)]
 enum Told {
-    Nobody,
     Incarnation(mpsc::UnboundedSender<ActorRef<Order>>),
     Arrival(Arc<Arrivals>),
 }
@@ -294,9 +295,10 @@ fn restart(ops: u64, among: u64) -> Sample {
         let mut root = Supervisor::new("root", Strategy::OneForOne);
         root = root.intensity(u32::MAX, Duration::from_secs(3600));
         let (told, mut incarnations) = mpsc::unbounded_channel();
+        let arrivals = Arrivals::of(among - 1);
         for n in 0..among {
             root = root.child(match n == among / 2 {
-                false => child(format!("c{n}"), Told::Nobody),
+                false => child(format!("c{n}"), Told::Arrival(arrivals.clone())),
                 true => {
                     let told = Told::Incarnation(told.clone());
                     ChildSpec::actor("victim", move || (Child, told.clone()))
@@ -304,10 +306,16 @@ fn restart(ops: u64, among: u64) -> Sample {
             });
         }
         let root = root.start().await.expect("they start");
+        // What is left of ten thousand starts takes longer than all the restarts.
+        arrivals.complete.notified().await;
+        root.count_children().await.expect("the tree lives");
         let mut events = root.events();
         let mut latencies = Latencies::new();
-        let watch = Stopwatch::start();
-        for _ in 0..ops {
+        let mut watch = Stopwatch::start();
+        for round in 0..WARM_UP + ops {
+            if round == WARM_UP {
+                (watch, latencies) = (Stopwatch::start(), Latencies::new());
+            }
             let victim = incarnations.recv().await.expect("it was started");
             let begun = Instant::now();
             victim.send_message(Order::Fail).expect("it lives");

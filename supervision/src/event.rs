@@ -1,7 +1,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    oneshot,
+};
 
 use crate::Exit;
 
@@ -62,13 +66,49 @@ pub enum Happening {
     },
 }
 
-/// The events of a tree, as they happen. From
-/// [`SupervisorRef::events`](crate::SupervisorRef::events).
+/// The events of a tree, as they happen. From [`Supervisor::events`](crate::Supervisor::events)
+/// before it is started, or from [`SupervisorRef::events`](crate::SupervisorRef::events).
 #[derive(Debug)]
-pub struct EventStream {
-    pub(crate) events: broadcast::Receiver<Event>,
+pub struct EventStream(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// The supervisor has not been started yet.
+    Awaited(oneshot::Receiver<Live>),
+    Live(Live),
+    /// It never will be.
+    Never,
+}
+
+#[derive(Debug)]
+struct Live {
+    events: broadcast::Receiver<Event>,
     /// Only events of this supervisor and those below it.
-    pub(crate) below: Arc<str>,
+    below: Arc<str>,
+}
+
+/// Who wants to see a supervisor from its start on. Shared by all clones of a declaration: whichever
+/// is started first is seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Audience(Arc<Mutex<Vec<oneshot::Sender<Live>>>>);
+
+impl Audience {
+    pub(crate) fn seat(&self) -> EventStream {
+        let (seat, taken) = oneshot::channel();
+        let mut seats = self.0.lock();
+        // What is kept is bounded by the streams that are held.
+        seats.retain(|seat| !seat.is_closed());
+        seats.push(seat);
+        EventStream(Source::Awaited(taken))
+    }
+
+    /// Shows it the events of the supervisor at `path`, which is about to start.
+    pub(crate) fn let_in(&self, events: &broadcast::Sender<Event>, path: &Arc<str>) {
+        for seat in std::mem::take(&mut *self.0.lock()) {
+            // Whoever has gone meanwhile sees nothing.
+            let _ = seat.send(Live { events: events.subscribe(), below: path.clone() });
+        }
+    }
 }
 
 /// What an [`EventStream`] yields.
@@ -82,8 +122,25 @@ pub enum Observed {
 }
 
 impl EventStream {
-    /// The next event; `None` when the tree is gone. Nothing is lost if the future is dropped.
+    pub(crate) fn new(events: broadcast::Receiver<Event>, below: Arc<str>) -> Self {
+        Self(Source::Live(Live { events, below }))
+    }
+
+    /// The next event; `None` when the tree is gone, or was declared and will never be started.
+    /// Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Observed> {
+        if let Source::Awaited(start) = &mut self.0 {
+            self.0 = start.await.map_or(Source::Never, Source::Live);
+        }
+        match &mut self.0 {
+            Source::Live(live) => live.next().await,
+            Source::Awaited(_) | Source::Never => None,
+        }
+    }
+}
+
+impl Live {
+    async fn next(&mut self) -> Option<Observed> {
         loop {
             match self.events.recv().await {
                 Ok(event) if is_below(&event.supervisor, &self.below) => {

@@ -52,7 +52,8 @@
 //! * Declare: [`Supervisor`], [`ChildSpec`], and their policies [`Strategy`], [`Restart`],
 //!   [`Intensity`], [`Backoff`], [`Shutdown`], [`AutoShutdown`], [`Probe`].
 //! * Run: [`SupervisorRef`] adds, stops, restarts and deletes children.
-//! * Watch: [`SupervisorSnapshot`] is a tree at one moment, [`EventStream`] what happens in it.
+//! * Watch: [`SupervisorSnapshot`] is a tree at one moment, [`EventStream`] what happens in it, from
+//!   its first start on where one [asks for it](Supervisor::events) before.
 //! * The rules themselves, without a runtime: [`engine`].
 //!
 //! # What is promised

@@ -177,7 +177,8 @@ impl SupervisorRef {
         self.ask(|reply| Request::FindSupervisor(name, reply)).await
     }
 
-    /// The events of its tree from now on. A stream that is not read holds nothing up; it drops
+    /// The events of its tree from now on; those from its start on are had from
+    /// [`Supervisor::events`](crate::Supervisor::events), before it. A stream that is not read holds nothing up; it drops
     /// its oldest events, and says how many.
     pub fn events(&self) -> EventStream {
         let events = match self.events.upgrade() {
@@ -185,7 +186,7 @@ impl SupervisorRef {
             // The tree is gone: a stream that ends at once.
             None => broadcast::channel(1).1,
         };
-        EventStream { events, below: self.path.clone() }
+        EventStream::new(events, self.path.clone())
     }
 
     async fn ask<T>(

@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use ractor::ActorCell;
 
 use crate::{
-    AutoShutdown, ChildSpec, Intensity, StartError, Strategy, SupervisorRef,
+    AutoShutdown, ChildSpec, EventStream, Intensity, StartError, Strategy, SupervisorRef,
+    event::Audience,
     shell::{self, Lineage},
     spec::Spec,
 };
@@ -23,6 +24,7 @@ pub struct Supervisor {
     pub(crate) seed: Option<u64>,
     pub(crate) events_kept: usize,
     pub(crate) children: Vec<Arc<Spec>>,
+    pub(crate) audience: Audience,
 }
 
 impl Supervisor {
@@ -47,6 +49,7 @@ impl Supervisor {
             children_max: Self::CHILDREN_MAX,
             events_kept: Self::EVENTS_KEPT,
             children: Vec::new(),
+            audience: Audience::default(),
         }
     }
 
@@ -113,6 +116,49 @@ impl Supervisor {
     pub fn child<H>(mut self, child: ChildSpec<H>) -> Self {
         self.children.push(Arc::new(child.into_spec()));
         self
+    }
+
+    /// The events of the tree that is started from this declaration, its first start included, also
+    /// where that fails. What [`SupervisorRef::events`] shows begins later.
+    ///
+    /// It shows the one tree that is started first, from this declaration or a clone of it; where
+    /// that is started under another supervisor, its part of the whole tree, over all its restarts.
+    /// It ends with the tree, or when the last declaration is dropped unstarted.
+    /// What a reader that lags behind misses is told to it: see [`events_kept`](Self::events_kept).
+    ///
+    /// ```
+    /// use umbel_supervision::{ChildSpec, Observed, Strategy, Supervisor};
+    /// # use ractor::{Actor, ActorProcessingErr, ActorRef};
+    /// # struct Store;
+    /// # impl Actor for Store {
+    /// #     type Msg = String; type State = (); type Arguments = ();
+    /// #     async fn pre_start(&self, _: ActorRef<String>, _: ()) -> Result<(), ActorProcessingErr> { Ok(()) }
+    /// # }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let shop = Supervisor::new("shop", Strategy::OneForOne)
+    ///     .child(ChildSpec::actor("store", || (Store, ())));
+    /// let mut events = shop.events();
+    /// let shop = shop.start().await?;
+    /// shop.stop().await;
+    /// let mut seen = Vec::new();
+    /// while let Some(Observed::Event(event)) = events.next().await {
+    ///     println!("{event}");
+    ///     seen.push(event.to_string().split_once("s ").map(|(_, what)| what.to_owned()).unwrap());
+    /// }
+    /// assert_eq!(seen, [
+    ///     "shop/store: started",
+    ///     "shop: started",
+    ///     "shop/store: stopped by its supervisor",
+    ///     "shop: stopped by its supervisor",
+    /// ]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> EventStream {
+        self.audience.seat()
     }
 
     /// Starts it and its children, one after the other, and returns when all are up. It has no

@@ -1,5 +1,7 @@
 //! `#[derive(Message)]` of `umbel-actors`, which re-exports it and documents it.
 
+mod representation;
+
 use proc_macro::TokenStream;
 use proc_macro2::{Delimiter, TokenStream as Tokens, TokenTree};
 use quote::{ToTokens, quote};
@@ -8,7 +10,9 @@ use syn::{Attribute, Data, DeriveInput, Fields, LitStr, parse_macro_input};
 /// Makes a type a message of an actor.
 ///
 /// `#[message(remote)]` lets it cross nodes: it must then be serde's too. `#[message(name = "..")]`
-/// sets the name that both ends of a link know it by; by default it is the type's.
+/// sets the name that both ends of a link know it by; by default it is the type's. Of serde's
+/// attributes a remote message cannot have those that need a format which tells what comes next
+/// (`untagged`, `tag`, `flatten`), or leave out on one side what the other expects.
 #[proc_macro_derive(Message, attributes(message))]
 pub fn derive_message(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -55,6 +59,9 @@ fn expand(input: &DeriveInput) -> syn::Result<Tokens> {
             &input.generics,
             "a message that crosses nodes cannot be generic: the other node must know its type",
         ));
+    }
+    if options.remote {
+        representation::check(input)?;
     }
     let ident = &input.ident;
     let mut generics = input.generics.clone();

@@ -88,7 +88,8 @@ pub enum AskError {
     /// ask again: where a supervisor starts the actor anew, its next life answers.
     #[error("the actor ended before it took the question, which will not be handled")]
     Closed,
-    /// The deadline passed. Whether the question was or will be handled is unknown.
+    /// The deadline passed. Whether the question was handled is unknown; where the actor has not taken
+    /// it yet, it will not be.
     #[error("no answer within {0:?}; whether the question was handled is unknown")]
     TimedOut(Duration),
     /// The deadline passed before there was room for the question in the mailbox, credit on the link,
@@ -128,8 +129,9 @@ pub enum AskError {
     Restarting,
 }
 
-impl From<Unanswered> for AskError {
-    fn from(why: Unanswered) -> Self {
+impl AskError {
+    /// What the asker is told who would have waited so long.
+    pub(crate) fn unanswered(why: Unanswered, within: Duration) -> Self {
         match why {
             Unanswered::Dropped => Self::Dropped,
             Unanswered::NoSuchActor => Self::NoSuchActor,
@@ -138,6 +140,7 @@ impl From<Unanswered> for AskError {
             Unanswered::Overloaded => Self::Overloaded,
             Unanswered::LinkLost(node) => Self::LinkLost(node),
             Unanswered::Restarting => Self::Restarting,
+            Unanswered::Expired => Self::TimedOut(within),
         }
     }
 }

@@ -62,6 +62,9 @@ pub enum DecodeError {
 
     /// No bytes would do: the type asks the format what comes next, as serde's `untagged`, `tag`
     /// and `flatten` do, and this format cannot tell.
-    #[error("the message was refused: its type {0}, which this format cannot answer")]
+    #[error(
+        "the message was refused: its type {0}, which this format cannot answer: take serde's \
+         `untagged`, `tag` or `flatten` out of it"
+    )]
     Undecodable(&'static str),
 }

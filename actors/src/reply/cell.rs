@@ -78,11 +78,12 @@ impl<T> ReplyCell<T> {
         Poll::Pending
     }
 
-    /// The asker waits no more.
-    pub(crate) fn abandon(&self) {
+    /// The asker waits no more. Says whether it had no answer yet.
+    pub(crate) fn abandon(&self) -> bool {
         self.abandoned.store(true, Ordering::Release);
         let mut state = self.state.lock();
-        let cancel = if self.is_settled() { None } else { state.cancel.take() };
+        let was_open = !self.is_settled();
+        let cancel = if was_open { state.cancel.take() } else { None };
         self.settled.store(true, Ordering::Release);
         // The value is the user's, and the waker's task may be: drop them outside the lock.
         let leftovers = (state.outcome.take(), state.waker.take());
@@ -91,21 +92,30 @@ impl<T> ReplyCell<T> {
         if let Some(cancel) = cancel {
             cancel();
         }
+        was_open
     }
 
     /// Sets the outcome; a second one is dropped.
     pub(super) fn resolve(&self, outcome: Result<T, AskError>) {
-        self.settle(outcome);
+        self.settle(outcome, false);
     }
 
     /// Sets the outcome, unless there is one. Returns how to cancel what is now of no use.
-    fn settle(&self, outcome: Result<T, AskError>) -> Option<Box<dyn FnOnce() + Send>> {
+    fn settle(
+        &self,
+        outcome: Result<T, AskError>,
+        gives_up: bool,
+    ) -> Option<Box<dyn FnOnce() + Send>> {
         let mut state = self.state.lock();
         if self.is_settled() {
             // The value may be the user's: drop it outside the lock.
             drop(state);
             drop(outcome);
             return None;
+        }
+        if gives_up {
+            // Under the lock: whoever sees it and drops the reply for it comes behind this outcome.
+            self.abandoned.store(true, Ordering::Release);
         }
         self.settled.store(true, Ordering::Release);
         state.outcome = Some(outcome);
@@ -122,8 +132,7 @@ impl<T> ReplyCell<T> {
         if self.is_settled() {
             return;
         }
-        self.abandoned.store(true, Ordering::Release);
-        if let Some(cancel) = self.settle(Err(why)) {
+        if let Some(cancel) = self.settle(Err(why), true) {
             cancel();
         }
     }
@@ -154,7 +163,7 @@ impl<T: DeserializeOwned + Send + 'static> Pending for ReplyCell<T> {
     }
 
     fn fail(&self, why: Unanswered) {
-        self.resolve(Err(why.into()));
+        self.resolve(Err(AskError::unanswered(why, self.within)));
     }
 
     fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
@@ -167,5 +176,9 @@ impl<T: DeserializeOwned + Send + 'static> Pending for ReplyCell<T> {
         if self.is_abandoned() {
             cancel();
         }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        Some(self.until)
     }
 }

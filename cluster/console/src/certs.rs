@@ -34,10 +34,25 @@ pub(crate) enum CertsCommand {
         /// The node's name, unique in its cluster: a-z, 0-9 and inner hyphens
         #[arg(long)]
         node: NodeName,
-        /// For how many days it is valid
+        /// For how many days it is valid: 1 to 3650
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
         days: u64,
         /// Where to write it, if not beside the authority
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Make the list of certificates that are let in no more
+    Revoke {
+        /// Where the authority is
+        #[arg(long)]
+        dir: PathBuf,
+        /// The certificates: all that are to be refused, not only new ones, for the list is complete
+        #[arg(required = true)]
+        certificates: Vec<PathBuf>,
+        /// For how many days it is current
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: u64,
+        /// The file to write; one that is there is replaced
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -55,6 +70,9 @@ pub(crate) fn run(command: CertsCommand) -> Result<(), Failure> {
         CertsCommand::Issue { dir, node, days, out } => {
             issue(&dir, &node, days, out.as_deref().unwrap_or(&dir))
         }
+        CertsCommand::Revoke { dir, certificates, days, out } => {
+            revoke(&dir, &certificates, days, &out.unwrap_or_else(|| dir.join("revoked.pem")))
+        }
         CertsCommand::Show { file } => show(&file),
     }
 }
@@ -70,20 +88,29 @@ fn new_authority(cluster: ClusterName, directory: &Path) -> Result<(), Failure> 
     Ok(())
 }
 
-fn issue(authority: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), Failure> {
-    let directory = authority;
-    let authority = Authority::load(directory).map_err(|why| match why {
-        CertsError::Read { .. } => Failure::new(
-            why.to_string(),
-            format!(
-                "make an authority first, with `umbel certs new-ca --cluster NAME --dir {}`",
-                directory.display()
-            ),
-        ),
+fn authority(directory: &Path) -> Result<Authority, Failure> {
+    let shown = directory.display();
+    let advice = if directory.is_file() {
+        "give the directory that the authority is in".to_owned()
+    } else if directory.join("ca.pem").exists() {
+        "issue certificates where the authority's ca-key.pem is: beside its ca.pem".to_owned()
+    } else {
+        format!("make an authority first, with `umbel certs new-ca --cluster NAME --dir {shown}`")
+    };
+    Authority::load(directory).map_err(|why| match why {
+        CertsError::Read { ref source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
+            Failure::new(why.to_string(), advice)
+        }
         why => why.into(),
-    })?;
-    let days = DAY * u32::try_from(days).unwrap_or(u32::MAX);
-    let credentials = authority.issue(node, &IssueOptions::new().valid_for(days))?;
+    })
+}
+
+fn lasting(days: u64) -> IssueOptions {
+    IssueOptions::new().valid_for(DAY * u32::try_from(days).unwrap_or(u32::MAX))
+}
+
+fn issue(directory: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), Failure> {
+    let credentials = authority(directory)?.issue(node, &lasting(days))?;
     credentials.save(to, Overwrite::Refuse)?;
     let (identity, shown) = (credentials.identity(), to.display());
     let until = date(credentials.validity().not_after.as_secs());
@@ -96,9 +123,40 @@ fn issue(authority: &Path, node: &NodeName, days: u64, to: &Path) -> Result<(), 
     Ok(())
 }
 
+fn revoke(directory: &Path, certificates: &[PathBuf], days: u64, to: &Path) -> Result<(), Failure> {
+    let authority = authority(directory)?;
+    let mut serials = Vec::new();
+    for file in certificates {
+        let first = CertificateView::read(file)?.into_iter().next();
+        serials.extend(first.map(|certificate| certificate.serial));
+    }
+    let list = authority.revocation_list(&serials, &lasting(days))?;
+    // Whole or not at all: a node may read it at any time.
+    let beside = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut draft = tempfile::NamedTempFile::new_in(beside.unwrap_or(Path::new(".")))?;
+    draft.write_all(list.as_bytes())?;
+    draft.persist(to).map_err(|why| why.error)?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{} of cluster {} refused by {}",
+        serials.len(),
+        authority.cluster(),
+        to.display()
+    )?;
+    writeln!(out, "next: give it to every node, as `revoked` in its configuration")?;
+    Ok(())
+}
+
 fn show(file: &Path) -> Result<(), Failure> {
     let mut out = io::stdout();
-    for certificate in CertificateView::read(file)? {
+    let certificates = CertificateView::read(file).map_err(|why| match why {
+        CertsError::Misplaced { .. } => {
+            Failure::new(why.to_string(), "give the certificate of NAME-key.pem, which is NAME.pem")
+        }
+        why => why.into(),
+    })?;
+    for certificate in certificates {
         match &certificate.node {
             Some(node) => writeln!(out, "node {node}")?,
             None if certificate.is_authority => writeln!(out, "an authority")?,

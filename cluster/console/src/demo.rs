@@ -16,7 +16,7 @@ use crate::demo::conductor::{Conductor, Outcome, Score};
 use crate::demo::crew::{Crew, CrewPlan, node_name};
 use crate::demo::intake::Victim;
 use crate::demo::recovery::Recovery;
-use crate::demo::report::Report;
+use crate::demo::report::{Report, counted};
 use crate::demo::screen::Screen;
 use crate::demo::sources::Sources;
 use crate::demo::tally::Tally;
@@ -30,6 +30,7 @@ mod cutter;
 mod decoder;
 mod intake;
 mod ledger;
+mod losses;
 mod plain;
 mod recovery;
 mod report;
@@ -45,9 +46,9 @@ const PAGES_REPEAT: u64 = 1000;
 /// What `umbel demo` is told.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// Text files to count; `-` is standard input. Without any: umbel's own pages, 1000 times over
+    /// Text files to count; `-` is standard input. Without any: umbel's own pages
     files: Vec<PathBuf>,
-    /// How many nodes count, each a process of its own
+    /// How many nodes count, each a process of its own: 2 to 9
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=9))]
     nodes: u16,
     /// Which node is killed in the middle: `none`, `auto` (the one that is about to get the batch in
@@ -57,14 +58,14 @@ pub(crate) struct DemoArgs {
     /// Print one JSON object at the end, and nothing else
     #[arg(long)]
     json: bool,
-    /// How many counters each node has
+    /// How many counters each node has: 1 to 16
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     counters: u16,
-    /// How many lines a batch has at most; long lines make it fewer
+    /// How many lines a batch has at most: 1 to 1000000; long lines make it fewer
     #[arg(long, value_name = "N", default_value_t = 4096,
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch_lines: u64,
-    /// How often all files are counted
+    /// How often all files are counted: 1 to 1000000 [default: 1; umbel's own pages: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     repeat: Option<u64>,
 }
@@ -218,10 +219,13 @@ fn tell(screen: &Screen, outcome: &Outcome, report: &Report) -> Result<(), Failu
         screen.line(&line)?;
     }
     let Report { files, lines, words, distinct, nodes, batches_resent, seconds, .. } = report;
-    screen.line(&format!(
-        "{words} words, {distinct} of them distinct, on {lines} lines of {files} files"
-    ))?;
-    let resent = format!("{batches_resent} batches sent again, none counted twice");
+    let (words, lines, files) =
+        (counted(*words, "word"), counted(*lines, "line"), counted(*files, "file"));
+    screen.line(&format!("{words}, {distinct} of them distinct, on {lines} of {files}"))?;
+    let resent = match batches_resent {
+        1 => "1 batch sent again, not counted twice".to_owned(),
+        _ => format!("{batches_resent} batches sent again, none counted twice"),
+    };
     screen.line(&format!("{nodes} nodes, {resent}, in {seconds:.1} s"))?;
     if let (Some(node), Some(detected), Some(recovered)) =
         (&report.killed, report.detected_in_ms, report.recovered_in_ms)

@@ -58,6 +58,14 @@ impl Failure {
         }
     }
 
+    /// What there is to say, in one line.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::Ended(status) => format!("it ended with status {status}"),
+            Self::Problem(problem) => problem.to_string(),
+        }
+    }
+
     /// Says on standard error what there is to say; the status to end with.
     pub(crate) fn report(&self) -> u8 {
         match self {
@@ -150,6 +158,10 @@ impl From<CertsError> for Failure {
             CertsError::Unusable { .. } | CertsError::KeyMismatch { .. } => {
                 Self::new(why.to_string(), "check that it is the right file, or issue a new one")
             }
+            CertsError::Misplaced { .. } => Self::new(
+                why.to_string(),
+                "are two files swapped? `umbel certs show FILE` tells what is in a certificate",
+            ),
             CertsError::NotAccepted { .. } => Self::new(
                 why.to_string(),
                 "issue it again with `umbel certs issue`, by the authority that the cluster trusts",
@@ -163,7 +175,13 @@ impl From<StartError> for Failure {
     fn from(why: StartError) -> Self {
         match why {
             StartError::Certs(why) => why.into(),
-            StartError::Transport(TransportError::Listen { address, source }) => {
+            StartError::DevNotLoopback(address) => Self::new(
+                format!("a development node listens on loopback only, not on {address}"),
+                "set listen = \"127.0.0.1:7401\", say, or, for a network, take out `dev` and `name` and \
+                 set `certs`, which `umbel certs` makes",
+            ),
+            StartError::Transport(TransportError::Listen { address, source })
+            | StartError::Address { address, source } => {
                 let advice = match source.kind() {
                     io::ErrorKind::AddrInUse => {
                         "another process has that port: stop it, or set `listen` to another one"

@@ -49,9 +49,12 @@ Empty input has no middle: then nobody is killed, and killed is null.
 Status: 0 correct, 1 not correct, 2 usage or input, 128+N ended by signal N.
 
 Examples:
-  umbel demo                                umbel's own pages, a few hundred times over
+  umbel demo                                umbel's own pages, 1000 times over
   umbel demo --nodes 5 --kill node-2 book.txt
   zcat log.gz | umbel demo --json -";
+
+const NODE_USAGE: &str = "umbel node --config <FILE> [--json]
+       umbel node --example-config";
 
 const NODE_HELP: &str = "\
 Examples:
@@ -89,12 +92,13 @@ enum Command {
     #[command(after_help = DEMO_HELP)]
     Demo(demo::DemoArgs),
     /// Run one node until it is told to end
-    #[command(after_help = NODE_HELP)]
+    #[command(override_usage = NODE_USAGE, after_help = NODE_HELP)]
     Node(node::NodeArgs),
     /// Make an authority and certificates for a cluster of one's own
     #[command(subcommand, after_help = CERTS_HELP)]
     Certs(certs::CertsCommand),
-    #[command(hide = true)]
+    /// Not named after the demo: who mistypes that is offered what is like it.
+    #[command(name = demo::worker::COMMAND, hide = true)]
     DemoWorker(demo::worker::WorkerArgs),
 }
 
@@ -108,8 +112,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         // Its configuration says what it logs.
         Command::Node(_) => {}
         // Links that break are what one came to see, and are told on the screen.
-        Command::Demo(_) | Command::DemoWorker(_) => logging::start("error"),
-        Command::Certs(_) => logging::start("warn"),
+        Command::Demo(_) | Command::DemoWorker(_) => logging::start("error")?,
+        Command::Certs(_) => logging::start("warn")?,
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use umbel_actors::Signal;
+use umbel_actors::{Signal, Signals};
 use umbel_cluster::Node;
 use umbel_protocol::NodeId;
 
 use crate::failure::Failure;
 use crate::logging;
+use crate::node::certificates::Certificates;
 use crate::node::config::Config;
 
+mod certificates;
 mod config;
 mod span;
 
@@ -37,17 +39,20 @@ pub(crate) struct NodeArgs {
     example_config: bool,
 }
 
-/// Runs the node. It leaves when it is told to end; told a second time, it does not wait.
+/// Runs the node. It leaves when it is told to end; told a second time, it does not wait. A hangup has a
+/// node with certificates read them again; one for development, which has none, it ends.
 pub(crate) async fn run(args: NodeArgs) -> Result<(), Failure> {
     let Some(file) = args.config.filter(|_| !args.example_config) else {
         return Ok(io::stdout().write_all(EXAMPLE.as_bytes())?);
     };
     let config = Config::read(&file)?;
-    logging::start(config.log()?);
+    logging::start(config.log()?)?;
+    let mut signals = Signals::new()?;
     let node = config.builder(&file)?.start().await?;
     let leave_deadline = config.bounds.leave_deadline.map_or(LEAVE_DEADLINE, |span| span.0);
+    let mut certificates = Certificates::of(&node, &config, &file, args.json);
     let outcome = tokio::select! {
-        _ = Signal::next() => Ok(()),
+        told = until_told(&mut signals, certificates.as_mut()) => told,
         failure = follow(&node, args.json) => Err(failure),
     };
     let left = tokio::select! {
@@ -57,9 +62,34 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), Failure> {
                 Err(Failure::new(message, "give them longer with `bounds.leave_deadline`"))
             }
         }
-        signal = Signal::next() => Err(Failure::Ended(signal?.exit_status())),
+        signal = signals.next() => Err(Failure::Ended(signal.exit_status())),
     };
     outcome.and(left)
+}
+
+/// Waits for a signal that ends the node, and looks after its certificates meanwhile.
+async fn until_told(
+    signals: &mut Signals,
+    mut certificates: Option<&mut Certificates<'_>>,
+) -> Result<(), Failure> {
+    loop {
+        let look = async {
+            match &mut certificates {
+                Some(certificates) => certificates.due().await,
+                None => std::future::pending().await,
+            }
+        };
+        let signal = tokio::select! {
+            signal = signals.next() => Some(signal),
+            () = look => None,
+        };
+        match (signal, &mut certificates) {
+            (None, None) => {}
+            (None, Some(certificates)) => certificates.reread(false).await?,
+            (Some(Signal::Hangup), Some(certificates)) => certificates.reread(true).await?,
+            (Some(_), _) => return Ok(()),
+        }
+    }
 }
 
 /// Tells where the node listens and whom it is linked with, until that cannot be told or the node's

@@ -56,6 +56,10 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path().to_str().unwrap();
     let text = file(directory.path(), "text.pem", "not a certificate");
+    let (ca, of_a) = (format!("{here}/ca"), &*format!("{here}/a"));
+    assert!(certs(&["new-ca", "--cluster", "shop", "--dir", &ca]).status.success());
+    assert!(certs(&["issue", "--dir", &ca, "--node", "a", "--out", of_a]).status.success());
+    let key = format!("{of_a}/a-key.pem");
     for (arguments, said) in [
         (
             vec!["issue", "--dir", here, "--node", "a"],
@@ -65,6 +69,12 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (vec!["issue", "--dir", here, "--node", "a", "--days", "0"], "0 is not in 1..=3650"),
         (vec!["show", text.to_str().unwrap()], "there is no certificate in it"),
         (vec!["show", here], "could not read"),
+        (vec!["issue", "--dir", text.to_str().unwrap(), "--node", "a"], "give the directory that"),
+        (
+            vec!["show", &key],
+            "a-key.pem holds a private key, where a certificate should be; give the",
+        ),
+        (vec!["issue", "--dir", of_a, "--node", "b"], "where the authority's ca-key.pem is"),
     ] {
         let output = certs(&arguments);
         assert_eq!(output.status.code(), Some(2));

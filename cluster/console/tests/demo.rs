@@ -139,6 +139,49 @@ fn in_the_middle(directory: &Path, repeat: &str) -> (Running, Vec<Other>) {
     (demo, nodes)
 }
 
+/// The help of `option`: its paragraph.
+fn help_of<'a>(help: &'a str, option: &str) -> &'a str {
+    let from = help.find(option).unwrap_or_else(|| panic!("no {option} in {help}"));
+    let paragraph = &help[from..];
+    paragraph.split("\n\n").next().unwrap_or(paragraph)
+}
+
+#[test]
+fn the_help_tells_the_ranges_that_hold() {
+    let help = stdout(&run(umbel(&["demo", "--help"])));
+    for option in ["--nodes", "--counters", "--batch-lines", "--repeat"] {
+        let words: Vec<_> = help_of(&help, option).split_whitespace().collect();
+        let range = words.windows(3).find_map(|three| {
+            let number = |word: &str| word.trim_end_matches([';', ',', '.']).parse::<u64>().ok();
+            let [from, to, until] = three else { return None };
+            (*to == "to").then_some(())?;
+            Some((number(from)?, number(until)?))
+        });
+        let (least, most) = range.unwrap_or_else(|| panic!("no range of {option} in {words:?}"));
+        for beyond in [least - 1, most + 1] {
+            let output = run(umbel(&["demo", option, &beyond.to_string()]));
+            assert_eq!(output.status.code(), Some(2), "{option} {beyond}");
+            assert!(stderr(&output).contains(&format!("{least}..={most}")), "{}", stderr(&output));
+        }
+    }
+    assert_eq!(help.matches("1000 times").count(), help.matches(" times").count(), "{help}");
+}
+
+#[test]
+fn what_is_lost_with_a_node_is_told_once_for_each_cause() {
+    let output = run(umbel(&["demo", "--repeat", "40"]));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = stdout(&output);
+    let mut lines: Vec<_> = report
+        .lines()
+        .filter(|line| line.contains("sent again: "))
+        .filter_map(|line| line.split_once("  "))
+        .collect();
+    let told = lines.len();
+    lines.dedup_by_key(|(_, what)| what.split_once(": ").map(|(_, why)| why.to_owned()));
+    assert_eq!(lines.len(), told, "{report}");
+}
+
 #[test]
 fn ctrl_c_leaves_nothing_behind() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {

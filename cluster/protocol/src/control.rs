@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InterestMessage, PeerInfo, Reason, RegistryMessage};
+use crate::{InterestMessage, Lane, Reason, RegistryMessage};
 
 /// One message on the control lane of a link.
 ///
@@ -20,8 +20,9 @@ pub enum Control {
         /// The ping's token.
         token: u64,
     },
-    /// Peers that the sender is linked with; goes to [`PeersInput::Learned`](crate::PeersInput).
-    Peers(Vec<PeerInfo>),
+    /// Who is a member, and who of them lives: a packet of at most 32 KiB. Goes to
+    /// [`PeersInput::Swim`](crate::PeersInput).
+    Swim(Vec<u8>),
     /// What the sender has registered.
     Registry(RegistryMessage),
     /// Which topics the sender has subscribers for.
@@ -48,6 +49,12 @@ pub enum Control {
     /// The sender leaves the cluster; it answers nothing more. Goes to
     /// [`PeersInput::Goodbye`](crate::PeersInput).
     Goodbye,
+    /// The connection of this lane is to be replaced by another one: said by the end that did not dial
+    /// the link, and so cannot do it itself.
+    Renew(Lane),
+    /// The sender ends the link, and says why. Goes to
+    /// [`PeersInput::LinkDown`](crate::PeersInput) as [`LinkEnd::Parted`](crate::LinkEnd).
+    Parting(Reason),
 }
 
 /// How a watched actor ended. That its node is gone no message can say:
@@ -62,4 +69,6 @@ pub enum Ended {
     Killed,
     /// There was none when the watch arrived.
     NoSuchActor,
+    /// It may live: the receiver of the watch keeps no more of them for this peer.
+    TooManyWatches,
 }

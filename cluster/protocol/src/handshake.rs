@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterName, Endpoint, Identity, NodeId, NodeName, Refusal};
+use crate::{ClusterName, Endpoint, Identity, Incarnation, NodeId, NodeName, Refusal, Side};
 
 /// Where a node stands in a handshake: who it is and what it speaks. Both ends judge with it, the
 /// acceptor by [`Terms::judge_hello`], the dialler by [`Terms::judge_welcome`].
@@ -23,10 +23,10 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// The hello that begins a connection for `lane` of `link`. `lost` is what
+    /// The hello that begins a connection for `lane` of `link`. `held` is what
     /// [`PeersOutput::Dial`](crate::PeersOutput::Dial) says.
     #[must_use]
-    pub fn hello(&self, lane: Lane, link: LinkId, lost: Option<LinkId>) -> Hello {
+    pub fn hello(&self, lane: Lane, link: LinkId, held: Held) -> Hello {
         Hello {
             protocol: self.protocol,
             codec: self.codec,
@@ -35,7 +35,7 @@ impl Terms {
             listen: self.listen.clone(),
             lane,
             link,
-            lost,
+            held,
         }
     }
 
@@ -131,9 +131,39 @@ pub struct Hello {
     pub lane: Lane,
     /// The link that this connection belongs to; the same for all its lanes.
     pub link: LinkId,
+    /// What the dialler holds of the acceptor.
+    pub held: Held,
+}
+
+/// What a dialler holds of the one that it dials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
     /// The link with the acceptor that the dialler knows to be lost. An acceptor that still holds it
-    /// lets go of it for this one, instead of refusing until it has noticed the loss itself.
+    /// lets go of it for this one, instead of refusing until it has noticed the loss itself. The
+    /// link's own number says that the link is up, and this connection is to take the place of the one
+    /// that its lane runs over.
     pub lost: Option<LinkId>,
+    /// The acceptor's life is over, as far as the dialler knows: unless another one answers, there
+    /// will be no link.
+    pub over: Option<Over>,
+}
+
+/// Word to a node that its life is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
+    /// The latest of its lives that is over.
+    pub life: Incarnation,
+    /// What stands behind that word.
+    pub side: Side,
+}
+
+impl Hello {
+    /// Whether this connection is to take the place of one that a lane of the link runs over. It is for
+    /// whoever drives [`Peers`](crate::Peers) to judge, which would refuse it: for it, nothing changes.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.held.lost == Some(self.link)
+    }
 }
 
 /// The acceptor's consent.
@@ -156,6 +186,9 @@ pub enum Lane {
     Control,
     /// Messages of actors. Opened when the control lane is welcome.
     Data,
+    /// A protocol of another library that rides on the link. Opened when the link is up, by the side
+    /// that dialled it, and only where both ends carry a rider.
+    Rider,
     /// Large messages of actors. Opened when one is to be sent, by the side that dialled the others.
     Bulk,
 }
@@ -165,6 +198,7 @@ impl fmt::Display for Lane {
         f.write_str(match self {
             Self::Control => "control",
             Self::Data => "data",
+            Self::Rider => "rider",
             Self::Bulk => "bulk",
         })
     }

@@ -22,7 +22,7 @@ fn identity(cluster: &str, name: &str) -> Identity {
 }
 
 fn hello_of(terms: &Terms) -> Hello {
-    terms.hello(Lane::Control, LinkId(7), None)
+    terms.hello(Lane::Control, LinkId(7), Held::default())
 }
 
 #[test]

@@ -61,12 +61,22 @@ pub enum InterestInput {
         /// Who.
         peer: NodeId,
     },
+    /// [`ReplicaInput::Room`](crate::ReplicaInput::Room).
+    Room {
+        /// Who.
+        peer: NodeId,
+    },
     /// A [`Control::Interest`](crate::Control::Interest) has arrived.
     Received {
         /// From the peer at the other end of the link, as authenticated by the link.
         from: NodeId,
         /// The message.
         message: InterestMessage,
+    },
+    /// [`PeersOutput::Renewed`](crate::PeersOutput::Renewed).
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
     },
 }
 
@@ -88,8 +98,14 @@ impl Interest {
             InterestInput::Unsubscribe { topic } => self.unsubscribe(topic),
             InterestInput::PeerUp { peer } => self.replicate(ReplicaInput::PeerUp { peer }),
             InterestInput::PeerDown { peer } => self.replicate(ReplicaInput::PeerDown { peer }),
+            InterestInput::Room { peer } => self.replicate(ReplicaInput::Room { peer }),
             InterestInput::Received { from, message } => {
                 self.replicate(ReplicaInput::Received { from, message })
+            }
+            // Its own topics are in no index that names it.
+            InterestInput::Renewed { me } => {
+                self.replica.step(ReplicaInput::Renewed { me })?;
+                Ok(Vec::new())
             }
         }
     }

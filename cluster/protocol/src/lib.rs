@@ -8,8 +8,9 @@
 //! |---|---|
 //! | [`Identity`], [`NodeId`] | who a node is, and which life of it |
 //! | [`Terms`] | the handshake: who may talk to this node at all |
-//! | [`Peers`] | whom to dial, whom to let in, who is down |
-//! | [`Registry`] | which actors are found by name, and where |
+//! | [`Peers`] | whom to dial, whom to let in, who is a member, who is down |
+//! | [`Registry`] | which actors are found by name and tag, and where |
+//! | [`Checkup`] | whether such an actor can be given work |
 //! | [`Interest`] | which nodes want to hear of a topic |
 //! | [`Control`] | all that the control lane carries between these |
 //! | [`Replica`] | what [`Registry`] and [`Interest`] stand on |
@@ -22,8 +23,8 @@
 //! ```
 //! use std::time::Duration;
 //! use umbel_protocol::{
-//!     CodecId, Incarnation, Lane, LinkId, NodeId, Peers, PeersConfig, PeersInput, PeersOutput, Terms,
-//!     VersionRange,
+//!     CodecId, Held, Incarnation, Lane, LinkId, NodeId, Peers, PeersConfig, PeersInput, PeersOutput,
+//!     Terms, VersionRange,
 //! };
 //!
 //! let terms = |name: &str| Terms {
@@ -34,7 +35,7 @@
 //!     listen: None,
 //! };
 //! let mut peers = Peers::new(PeersConfig::default(), terms("a").node)?;
-//! let hello = terms("b").hello(Lane::Control, LinkId(9), None);
+//! let hello = terms("b").hello(Lane::Control, LinkId(9), Held::default());
 //! let outputs = peers.step(Duration::ZERO, 0, PeersInput::HelloReceived { token: 1, hello });
 //! assert_eq!(outputs, [PeersOutput::Accept { token: 1, link: LinkId(9) }]);
 //! # Ok::<(), umbel_protocol::PeersConfigError>(())
@@ -47,8 +48,10 @@
 mod control;
 mod endpoint;
 mod handshake;
+mod health;
 mod identity;
 mod interest;
+mod load;
 mod peers;
 mod refusal;
 mod registry;
@@ -57,21 +60,25 @@ mod text;
 
 pub use control::{Control, Ended};
 pub use endpoint::{ENDPOINT_BYTES_MAX, Endpoint, EndpointError};
-pub use handshake::{CodecId, Hello, Lane, LinkId, Terms, VersionRange, Welcome};
+pub use handshake::{CodecId, Held, Hello, Lane, LinkId, Over, Terms, VersionRange, Welcome};
+pub use health::{Checkup, CheckupInput, CheckupOutput, Health, HealthConfig, HealthConfigError};
 pub use identity::{
     ClusterName, Identity, IdentityError, Incarnation, NAME_BYTES_MAX, NodeId, NodeName,
 };
 pub use interest::{
     Interest, InterestInput, InterestMessage, InterestOutput, InterestView, Topic, TopicView,
 };
+pub use load::Load;
 pub use peers::{
-    LinkEnd, PeerInfo, PeerState, PeerView, Peers, PeersConfig, PeersConfigError, PeersInput,
-    PeersOutput, PeersView, SeedDropped, SeedView,
+    LinkEnd, Member, MemberEvent, MemberState, MemberView, PeerState, PeerView, Peers, PeersConfig,
+    PeersConfigError, PeersInput, PeersOutput, PeersView, Profile, ProfileError, Role, SeedDropped,
+    SeedView, Side,
 };
 pub use refusal::Refusal;
 pub use registry::{
-    Detail, Entry, EntryError, EntryKey, EntryName, Found, RegisteredView, Registry, RegistryEvent,
-    RegistryInput, RegistryMessage, RegistryOutput, RegistryView, SchemaName, Tag,
+    Detail, Entry, EntryError, EntryKey, EntryName, Found, LOADS_BYTES_MAX, Query, RegisteredView,
+    Registry, RegistryEvent, RegistryInput, RegistryMessage, RegistryOutput, RegistryView,
+    SchemaName, Tag,
 };
 pub use replica::{
     Bounded, Change, Replica, ReplicaError, ReplicaEvent, ReplicaEventKind, ReplicaInput,

@@ -7,8 +7,11 @@ mod dial;
 mod heartbeats;
 mod input;
 mod link;
+mod member;
+mod membership;
 mod output;
 mod roster;
+mod swim;
 mod view;
 
 use std::time::Duration;
@@ -16,15 +19,19 @@ use std::time::Duration;
 use self::backoff::{Backoff, Draws};
 use self::heartbeats::Heartbeats;
 use self::roster::{Roster, Seed};
-use crate::{Endpoint, NodeId, Refusal};
+use self::swim::Swim;
+use crate::{Endpoint, Incarnation, LinkId, NodeId, Refusal};
 
 pub use self::config::{PeersConfig, PeersConfigError};
-pub use self::input::{PeerInfo, PeersInput};
+pub use self::input::PeersInput;
+pub use self::member::{
+    Member, MemberEvent, MemberState, MemberView, Profile, ProfileError, Role, Side,
+};
 pub use self::output::{LinkEnd, PeersOutput, SeedDropped};
 pub use self::view::{PeerState, PeerView, PeersView, SeedView};
 
 /// Keeps one link with every node of the cluster: dials seeds and whomever others tell of, judges
-/// who may link, notices who has gone, and dials again.
+/// who may link, notices who has gone, and dials again; and knows who is a member, and who is down.
 ///
 /// It does nothing by itself. Whoever drives it hands in what happened, with the time and one random
 /// number, and carries out what comes back, in order:
@@ -49,17 +56,26 @@ pub use self::view::{PeerState, PeerView, PeersView, SeedView};
 /// same life of the peer unless the peer says that it has lost it. A later life replaces an earlier
 /// one at once; an earlier one is refused.
 ///
-/// *What is believed.* Lives are fenced only by what certificates prove, never by hearsay, so a
-/// lying peer can shut nobody out; it can at most make this node dial in vain, `dials_max` at a time.
-/// Only peers that are up are told of, so no dead one is passed round for ever.
+/// *Who is down.* The members find out together, by SWIM over their links. Whoever is declared down
+/// stays down in that life. It learns so from whom it reaches first, and goes on as a new incarnation;
+/// where two sides of a partition take each other for dead, the smaller one does.
+///
+/// *What is believed.* A later life fences an earlier one only by its certificate. That somebody is
+/// down is believed of any member, so a lying one can make others begin new lives, one each
+/// `backoff_max`; but it can keep nobody out, and it can make this node dial in vain, `dials_max` at a
+/// time.
 #[derive(Debug)]
 pub struct Peers {
     config: PeersConfig,
     me: NodeId,
+    profile: Profile,
+    first_life: Incarnation,
+    renewed_at: Option<Duration>,
     now: Duration,
     roster: Roster,
     heartbeats: Heartbeats,
-    gossip_at: Duration,
+    /// Made at the first use, when there is something to draw from.
+    swim: Option<Swim>,
     wakeup: Option<Duration>,
     left: bool,
 }
@@ -79,9 +95,12 @@ impl Peers {
     pub fn new(config: PeersConfig, me: NodeId) -> Result<Self, PeersConfigError> {
         config.check()?;
         Ok(Self {
-            heartbeats: Heartbeats::new(config.ping_interval, config.silence_max),
-            gossip_at: config.gossip_interval,
+            heartbeats: Heartbeats::new(&config),
             config,
+            profile: Profile::default(),
+            first_life: me.incarnation,
+            renewed_at: None,
+            swim: None,
             me,
             now: Duration::ZERO,
             roster: Roster::default(),
@@ -90,21 +109,40 @@ impl Peers {
         })
     }
 
+    /// What this node tells of itself.
+    #[must_use]
+    pub fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
     /// Takes note of `input` and says what to do. `now` counts from the node's start (a time before
     /// the last one is taken for that one); `entropy` is a fresh random number, from which back-off
     /// and link ids are drawn. The same steps always give the same outputs.
     pub fn step(&mut self, now: Duration, entropy: u64, input: PeersInput) -> Vec<PeersOutput> {
         self.now = self.now.max(now);
-        self.heartbeats.ran(self.now);
+        let slept = self.heartbeats.ran(self.now);
+        if let Some(swim) = self.swim.as_mut().filter(|_| !slept.is_zero()) {
+            swim.slept(slept);
+        }
         let mut turn = Turn { now: self.now, draws: Draws::from(entropy), outputs: Vec::new() };
         if self.left {
             self.decline(&mut turn, input);
             return turn.outputs;
         }
-        let heard = matches!(input, PeersInput::Heard { .. });
+        let mut heard = false;
         match input {
             PeersInput::Join { seeds } => self.join(&mut turn, seeds),
-            PeersInput::Learned { link, peers } => self.learn(&mut turn, link, peers),
+            PeersInput::Unjoin { seeds } => {
+                for seed in &seeds {
+                    // A dial that is under way tells who is there, if anybody.
+                    self.roster.seeds.remove(seed);
+                }
+            }
+            PeersInput::Swim { link, packet } => {
+                self.heard(&mut turn, link);
+                self.packet(&mut turn, link, &packet);
+            }
             PeersInput::HelloReceived { token, hello } => self.hello(&mut turn, token, &hello),
             PeersInput::DialFailed { link, reason } => self.dial_failed(&mut turn, link, reason),
             PeersInput::DialRefused { link, by, refusal } => {
@@ -115,7 +153,7 @@ impl Peers {
             }
             PeersInput::LinkDown { link, why } => self.link_down(&mut turn, link, why),
             PeersInput::Goodbye { link } => self.link_down(&mut turn, link, LinkEnd::Goodbye),
-            PeersInput::Heard { link } => self.heartbeats.heard(link, self.now),
+            PeersInput::Heard { link } => heard = !self.heard(&mut turn, link),
             PeersInput::Tick => {}
             PeersInput::Leave => {
                 self.leave(&mut turn);
@@ -145,6 +183,7 @@ impl Peers {
             left: self.left,
             peers: self.roster.view_peers(),
             seeds: self.roster.view_seeds(),
+            members: self.swim.as_ref().map(Swim::view).unwrap_or_default(),
         }
     }
 
@@ -168,13 +207,7 @@ impl Peers {
         for name in &names {
             self.end_link(turn, name, LinkEnd::Leaving);
         }
-        for peer in self.roster.peers.values_mut() {
-            peer.dial = None;
-        }
-        for seed in self.roster.seeds.values_mut() {
-            seed.dial = None;
-        }
-        self.roster.dials.clear();
+        self.roster.give_up_dials();
         self.left = true;
         self.wakeup = None;
     }
@@ -194,15 +227,23 @@ impl Peers {
 
     fn do_what_is_due(&mut self, turn: &mut Turn) {
         let due = self.heartbeats.due(turn.now);
+        for link in due.quiet {
+            if let Some(peer) = self.linked_by(link) {
+                self.swim(turn, |swim, now| swim.quiet(now, &peer, true));
+            }
+        }
         for link in due.silent {
             self.link_down(turn, link, LinkEnd::Silent);
         }
         for (link, token) in due.pings {
             turn.outputs.push(PeersOutput::Ping { link, token });
         }
+        if self.swim.as_ref().and_then(Swim::next_wakeup).is_some_and(|at| at <= turn.now) {
+            self.swim(turn, |swim, now| swim.tick(now));
+        }
+        self.end_links_of_the_dead(turn);
         self.give_up_handshakes(turn);
         self.roster.forget_unreachable(&self.config, turn.now);
-        self.gossip(turn);
         self.dial_whom_is_due(turn);
     }
 
@@ -218,12 +259,32 @@ impl Peers {
         let dial_at = self.waiting(&seeds).into_iter().map(|waiting| waiting.until);
         let dial_at = dial_at.filter(|until| *until > self.now);
         let handshakes = dials.chain(accepted).map(|since| since.saturating_add(handshake_max));
-        let gossip = self.has_news_to_tell().then_some(self.gossip_at);
+        let ends = self.roster.linked().filter_map(|(_, _, link)| link.ends_at);
         let heartbeat = self.heartbeats.next_wakeup();
-        handshakes.chain(forget).chain(dial_at).chain(gossip).chain(heartbeat).min()
+        let swim = self.swim.as_ref().and_then(Swim::next_wakeup);
+        handshakes.chain(forget).chain(dial_at).chain(ends).chain(heartbeat).chain(swim).min()
+    }
+
+    /// Something has come over a link; whether that was news of its peer.
+    fn heard(&mut self, turn: &mut Turn, link: LinkId) -> bool {
+        let was_quiet = self.heartbeats.heard(link, turn.now);
+        if was_quiet && let Some(peer) = self.linked_by(link) {
+            self.swim(turn, |swim, now| swim.quiet(now, &peer, false));
+        }
+        was_quiet
+    }
+
+    /// Who is at the other end of a link that is up.
+    fn linked_by(&self, link: LinkId) -> Option<NodeId> {
+        let name = self.roster.peer_of(link)?;
+        let peer = self.roster.peers.get(name)?;
+        peer.link.as_ref().filter(|link| link.up)?;
+        Some(NodeId { name: name.clone(), incarnation: peer.incarnation? })
     }
 }
 
+#[cfg(test)]
+mod membership_tests;
 #[cfg(test)]
 mod mesh;
 #[cfg(test)]

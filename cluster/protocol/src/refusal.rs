@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{ClusterName, CodecId, Identity, Incarnation, LinkId, NodeId, NodeName, VersionRange};
+use crate::{
+    ClusterName, CodecId, Identity, Incarnation, LinkId, NodeId, NodeName, Over, VersionRange,
+};
 
 /// Why a handshake was refused. It travels to the refused side before the connection is closed, so
 /// its texts read well on both ends: `ours` is the refusing node's, `yours` the refused one's.
@@ -70,6 +72,13 @@ pub enum Refusal {
         /// The latest life that the refusing node knows of.
         known: Incarnation,
     },
+    /// The members have declared that life of the node down, while it could not be reached; it goes
+    /// on as a new incarnation.
+    #[error("incarnation {} of that node was declared down: it goes on as a new one", .0.life)]
+    Over(Over),
+    /// The refusing node was declared down, has just learned so, and goes on as a new incarnation.
+    #[error("the refusing node was declared down and goes on as a new incarnation: dial again")]
+    Renewing,
     /// Both dial one another; the dial of the smaller name goes first.
     #[error("both nodes dial one another, and the refusing one goes first: wait for its dial")]
     Crossed,
@@ -91,8 +100,8 @@ pub enum Refusal {
     /// The refusing node has as many handshakes under way as it allows.
     #[error("too many handshakes are under way: dial again later")]
     Busy,
-    /// A data lane came without a control lane before it.
-    #[error("no control lane was accepted for this data lane: dial the control lane first")]
+    /// A lane came without the lanes that go before it, or for a link that is no more.
+    #[error("the refusing node has no such link with the dialling one: dial a new one")]
     UnknownLink,
     /// The dialler knew whom it wanted, and somebody else answered.
     #[error("dialled {expected}, but {found} answered there")]
@@ -105,6 +114,9 @@ pub enum Refusal {
     /// The refusing node is about to stop.
     #[error("the refusing node is leaving the cluster: dial another")]
     Leaving,
+    /// The refusing node has no rider for the lane.
+    #[error("the refusing node carries no rider: switch it on there, or leave it off here")]
+    NoRider,
 }
 
 impl Refusal {
@@ -128,6 +140,8 @@ impl Refusal {
             Self::SameNode => "same-node",
             Self::NameTaken { .. } => "name-taken",
             Self::Fenced { .. } => "fenced",
+            Self::Over(_) => "over",
+            Self::Renewing => "renewing",
             Self::Crossed => "crossed",
             Self::AlreadyLinked { .. } => "already-linked",
             Self::LinkTaken => "link-taken",
@@ -136,6 +150,7 @@ impl Refusal {
             Self::UnknownLink => "unknown-link",
             Self::WrongNode { .. } => "wrong-node",
             Self::Leaving => "leaving",
+            Self::NoRider => "no-rider",
         }
     }
 }

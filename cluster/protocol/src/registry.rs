@@ -1,15 +1,19 @@
 //! Which actors can be found by name, on which nodes.
 
 mod entry;
+mod query;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Replica, ReplicaError, ReplicaEvent, ReplicaEventKind, ReplicaInput};
-use crate::{ReplicaLimits, ReplicaMessage, ReplicaOutput};
+use crate::{
+    Change, Health, Load, NodeId, Replica, ReplicaError, ReplicaEvent, ReplicaEventKind,
+    ReplicaInput, ReplicaLimits, ReplicaMessage, ReplicaOutput,
+};
 
 pub use self::entry::{Detail, Entry, EntryError, EntryKey, EntryName, SchemaName, Tag};
+pub use self::query::Query;
 
 /// What registries say to one another.
 pub type RegistryMessage = ReplicaMessage<EntryKey, Entry>;
@@ -35,16 +39,26 @@ pub type RegistryOutput = ReplicaOutput<EntryKey, Entry>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// *To watch a name*: hand out what [`Registry::discover`] finds, then each
-/// [`ReplicaOutput::Event`] with that name. Between two steps nothing changes, so nothing is missed.
+/// *To watch*: hand out what [`Registry::find`] finds, then each [`ReplicaOutput::Event`] of which
+/// the same [`Query`] says that it [matches](Query::matches). Between two steps nothing changes, so
+/// nothing is missed.
 #[derive(Debug)]
 pub struct Registry {
     replica: Replica<EntryKey, Entry>,
     /// Where each name's entries are. **Invariant:** holds exactly the keys of `replica`.
     by_name: BTreeMap<EntryName, BTreeSet<(NodeId, u64)>>,
+    /// Where each tag's entries are.
+    by_tag: BTreeMap<Tag, BTreeSet<(NodeId, u64, EntryName)>>,
     /// The names of each actor of this node's own.
     own_names: BTreeMap<u64, BTreeSet<EntryName>>,
+    /// The entry whose load was told last, if others have to wait their turn.
+    loads_told: Option<EntryKey>,
 }
+
+/// How many bytes of entries whose load has changed are told in one go, about, and at least one: the
+/// bound on what load adds to a control lane each time that [`RegistryInput::Depths`] comes. Those
+/// left over come first the next time.
+pub const LOADS_BYTES_MAX: usize = 32 << 10;
 
 /// Something that happened, for [`Registry::step`] to take note of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +85,23 @@ pub enum RegistryInput {
         /// The actor's id on this node.
         actor: u64,
     },
+    /// An actor of this node does so, if it is there.
+    Health {
+        /// The name that it is registered under.
+        name: EntryName,
+        /// The actor's id on this node.
+        actor: u64,
+        /// How it does.
+        health: Health,
+    },
+    /// So many messages wait for each of these actors of this node. Of those whose [`Load`] is
+    /// another than was told, as many are told as [`LOADS_BYTES_MAX`] allows.
+    Depths {
+        /// The messages that wait, by the actor's id on this node.
+        depths: BTreeMap<u64, u64>,
+    },
+    /// This node is about to leave: all its entries go.
+    Withdraw,
     /// [`PeersOutput::PeerUp`](crate::PeersOutput::PeerUp).
     PeerUp {
         /// Who.
@@ -81,6 +112,11 @@ pub enum RegistryInput {
         /// Who.
         peer: NodeId,
     },
+    /// [`ReplicaInput::Room`](crate::ReplicaInput::Room).
+    Room {
+        /// Who.
+        peer: NodeId,
+    },
     /// A [`Control::Registry`](crate::Control::Registry) has arrived.
     Received {
         /// From the peer at the other end of the link, as authenticated by the link.
@@ -88,11 +124,19 @@ pub enum RegistryInput {
         /// The message.
         message: RegistryMessage,
     },
+    /// [`PeersOutput::Renewed`](crate::PeersOutput::Renewed): the entries of this node's own are those
+    /// of its new life.
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
+    },
 }
 
-/// An actor that was found by name.
+/// An actor that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found<'a> {
+    /// The name that it is registered under.
+    pub name: &'a EntryName,
     /// The node that it runs on.
     pub node: &'a NodeId,
     /// Its id there.
@@ -105,8 +149,13 @@ impl Registry {
     /// An empty registry of the node `me`.
     #[must_use]
     pub fn new(me: NodeId, limits: ReplicaLimits) -> Self {
-        let (by_name, own_names) = (BTreeMap::new(), BTreeMap::new());
-        Self { replica: Replica::new(me, limits), by_name, own_names }
+        Self {
+            replica: Replica::new(me, limits),
+            by_name: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            own_names: BTreeMap::new(),
+            loads_told: None,
+        }
     }
 
     /// Takes note of `input` and says what to do.
@@ -122,40 +171,108 @@ impl Registry {
                 self.replicate(ReplicaInput::Remove { key: EntryKey { name, actor } })
             }
             RegistryInput::ActorEnded { actor } => {
-                let mut outputs = Vec::new();
-                for name in self.own_names.get(&actor).cloned().unwrap_or_default() {
-                    let key = EntryKey { name, actor };
-                    outputs.extend(self.replicate(ReplicaInput::Remove { key })?);
-                }
-                Ok(outputs)
+                let names = self.own_names.get(&actor).into_iter().flatten();
+                let keys = names.map(|name| EntryKey { name: name.clone(), actor });
+                let changes = keys.map(|key| Change::Remove { key }).collect();
+                self.replicate(ReplicaInput::Write { changes })
+            }
+            RegistryInput::Health { name, actor, health } => {
+                let key = EntryKey { name, actor };
+                let Some(entry) = self.own(&key) else { return Ok(Vec::new()) };
+                let value = entry.clone().in_health(health);
+                self.replicate(ReplicaInput::Put { key, value })
+            }
+            RegistryInput::Depths { depths } => {
+                let changes = self.loads(&depths);
+                self.replicate(ReplicaInput::Write { changes })
+            }
+            RegistryInput::Withdraw => {
+                let keys = self.replica.own_after(None).map(|(key, _)| key.clone());
+                let changes = keys.map(|key| Change::Remove { key }).collect();
+                self.replicate(ReplicaInput::Write { changes })
             }
             RegistryInput::PeerUp { peer } => self.replicate(ReplicaInput::PeerUp { peer }),
             RegistryInput::PeerDown { peer } => self.replicate(ReplicaInput::PeerDown { peer }),
+            RegistryInput::Room { peer } => self.replicate(ReplicaInput::Room { peer }),
             RegistryInput::Received { from, message } => {
                 self.replicate(ReplicaInput::Received { from, message })
             }
+            RegistryInput::Renewed { me } => self.replicate(ReplicaInput::Renewed { me }),
         }
     }
 
-    /// All actors under `name`, ordered by node and then by actor. Finding them takes time
-    /// logarithmic in the number of entries.
+    /// All actors under `name`, whatever their health, ordered by node and then by actor. Finding
+    /// them takes time logarithmic in the number of entries.
     pub fn discover(&self, name: &str) -> impl Iterator<Item = Found<'_>> {
-        self.by_name.get_key_value(name).into_iter().flat_map(|(name, places)| {
-            places.iter().map(|(node, actor)| {
-                let key = EntryKey { name: name.clone(), actor: *actor };
-                let entry = self.replica.get(node, &key);
-                let entry = entry.expect("the index holds only what the replica holds");
-                Found { node, actor: *actor, entry }
-            })
+        self.by_name.get_key_value(name).into_iter().flat_map(move |(name, places)| {
+            places.iter().map(move |(node, actor)| self.found(node, *actor, name))
         })
     }
 
-    /// One actor under `name`: this node's own if it has one, else the first that
-    /// [`Registry::discover`] finds.
+    /// All that `query` looks for, ordered by node, actor and name. Takes time in proportion to the
+    /// entries of its name, or, without a name, of the rarest of its tags.
+    #[must_use]
+    pub fn find(&self, query: &Query) -> Vec<Found<'_>> {
+        let of_tag = |tag: &String| self.by_tag.get_key_value(tag.as_str());
+        let sizes = query.tags.iter().map(|tag| (of_tag(tag).map_or(0, |it| it.1.len()), tag));
+        let mut found: Vec<_> = match (&query.name, sizes.min()) {
+            (Some(name), _) => self.discover(name).collect(),
+            (None, Some((_, rarest))) => of_tag(rarest)
+                .into_iter()
+                .flat_map(|(_, places)| places)
+                .map(|(node, actor, name)| self.found(node, *actor, name))
+                .collect(),
+            (None, None) => self.by_name.keys().flat_map(|it| self.discover(it.as_str())).collect(),
+        };
+        found.retain(|found| query.matches(found.name, found.entry));
+        found.sort_unstable_by_key(|found| (found.node, found.actor, found.name));
+        found
+    }
+
+    /// One actor under `name` that can be given work: this node's own if it has one, else the first
+    /// by node and actor.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<Found<'_>> {
         let me = self.replica.me();
-        self.discover(name).find(|found| found.node == me).or_else(|| self.discover(name).next())
+        let mut found = self.discover(name).filter(|found| found.entry.health().takes_work());
+        let first = found.next()?;
+        let own = std::iter::once(first).chain(found).find(|found| found.node == me);
+        own.or(Some(first))
+    }
+
+    fn found<'a>(&'a self, node: &'a NodeId, actor: u64, name: &'a EntryName) -> Found<'a> {
+        let entry = self.replica.get(node, &EntryKey { name: name.clone(), actor });
+        let entry = entry.expect("the index holds only what the replica holds");
+        Found { name, node, actor, entry }
+    }
+
+    fn own(&self, key: &EntryKey) -> Option<&Entry> {
+        self.replica.get(self.replica.me(), key)
+    }
+
+    /// The entries whose load is to be told now, in turn.
+    fn loads(&mut self, depths: &BTreeMap<u64, u64>) -> Vec<Change<EntryKey, Entry>> {
+        let after = self.loads_told.take();
+        let behind = self.replica.own_after(after.as_ref());
+        let before = self.replica.own_after(None);
+        let before = before.take_while(|(key, _)| after.as_ref().is_some_and(|it| *key <= it));
+        let mut bytes = 0;
+        let mut changes = Vec::new();
+        for (key, entry) in behind.chain(before) {
+            let Some(load) = depths.get(&key.actor).map(|depth| Load::of(*depth)) else { continue };
+            if load == entry.load() {
+                continue;
+            }
+            if bytes >= LOADS_BYTES_MAX {
+                let last: Option<&Change<EntryKey, Entry>> = changes.last();
+                self.loads_told = last.map(|change| change.key().clone());
+                break;
+            }
+            bytes += key.name.as_str().len() + entry.bytes();
+            let (key, value) = (key.clone(), entry.clone().under_load(load));
+            changes.push(Change::Put { key, value });
+        }
+        changes
     }
 
     /// All names, in order.
@@ -199,6 +316,21 @@ impl Registry {
     fn index(&mut self, RegistryEvent { origin, key, kind }: &RegistryEvent) {
         let EntryKey { name, actor } = key.clone();
         let own = origin == self.replica.me();
+        let (is, was) = match kind {
+            ReplicaEventKind::Added { value } => (Some(value), None),
+            ReplicaEventKind::Changed { value, was } => (Some(value), Some(was)),
+            ReplicaEventKind::Removed { was } => (None, Some(was)),
+        };
+        let (is, was) = (is.map(Entry::tags), was.map(Entry::tags));
+        if is != was {
+            let place = (origin.clone(), actor, name.clone());
+            for tag in was.into_iter().flatten() {
+                discard(&mut self.by_tag, tag, &place);
+            }
+            for tag in is.into_iter().flatten() {
+                self.by_tag.entry(tag.clone()).or_default().insert(place.clone());
+            }
+        }
         match kind {
             ReplicaEventKind::Added { .. } => {
                 if own {

@@ -5,9 +5,10 @@ mod limits;
 mod message;
 mod origin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use self::origin::Origin;
+use self::origin::{Origin, Sending};
 use crate::{NodeId, NodeName};
 
 pub use self::input::{ReplicaError, ReplicaEvent, ReplicaEventKind, ReplicaInput, ReplicaOutput};
@@ -16,9 +17,9 @@ pub use self::message::{Change, ReplicaMessage};
 
 /// A replicated map in which each node writes its own entries and nobody else's.
 ///
-/// When a link comes up, both ends send one another a snapshot of what they wrote, then each change
-/// as a delta, so what a node wrote is known to all that it is linked with; and when the link goes
-/// down it is forgotten at once. Entries are taken only from whoever wrote them, as its certificate
+/// When a link comes up, both ends send one another a snapshot of what they wrote, part by part as
+/// there is [room](ReplicaInput::Room), and each change as a delta, so what a node wrote is known to
+/// all that it is linked with; and when the link goes down it is forgotten at once. Entries are taken only from whoever wrote them, as its certificate
 /// proves, so no peer can speak for another.
 ///
 /// ```
@@ -67,9 +68,12 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
         match input {
             ReplicaInput::Put { key, value } => self.put(key, value),
             ReplicaInput::Remove { key } => Ok(self.remove(key)),
+            ReplicaInput::Write { changes } => self.write(changes),
             ReplicaInput::PeerUp { peer } => self.peer_up(peer),
             ReplicaInput::PeerDown { peer } => Ok(self.peer_down(&peer)),
+            ReplicaInput::Room { peer } => Ok(self.room(&peer)),
             ReplicaInput::Received { from, message } => self.received(from, message),
+            ReplicaInput::Renewed { me } => Ok(self.renewed(me)),
         }
     }
 
@@ -85,6 +89,12 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
         std::iter::once((self.me.clone(), &self.own)).chain(peers).flat_map(|(id, entries)| {
             entries.iter().map(move |(key, value)| (id.clone(), key, value))
         })
+    }
+
+    /// The entries of this node's own, by key, beginning behind `key` where there is one.
+    pub(crate) fn own_after(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.own.range((from, Bound::Unbounded))
     }
 
     /// How many entries there are of `origin`.
@@ -118,30 +128,69 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
         if was == Some(&value) {
             return Ok(Vec::new());
         }
-        let kind = match self.own.insert(key.clone(), value.clone()) {
-            Some(was) => ReplicaEventKind::Changed { value: value.clone(), was },
-            None => ReplicaEventKind::Added { value: value.clone() },
-        };
-        Ok(self.changed(Change::Put { key: key.clone(), value }, key, kind))
+        Ok(self.make([Change::Put { key, value }]))
     }
 
     fn remove(&mut self, key: K) -> Vec<ReplicaOutput<K, V>> {
-        let Some(was) = self.own.remove(&key) else { return Vec::new() };
-        self.changed(Change::Remove { key: key.clone() }, key, ReplicaEventKind::Removed { was })
+        self.make([Change::Remove { key }])
     }
 
-    fn changed(
+    fn write(&mut self, changes: Vec<Change<K, V>>) -> Stepped<K, V> {
+        let fits = |change: &Change<K, V>| match change {
+            Change::Put { key, value } => key.is_within_bounds() && value.is_within_bounds(),
+            Change::Remove { key } => key.is_within_bounds(),
+        };
+        if !changes.iter().all(fits) {
+            return Err(ReplicaError::TooLarge);
+        }
+        let new: BTreeSet<_> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Put { key, .. } if !self.own.contains_key(key) => Some(key),
+                _ => None,
+            })
+            .collect();
+        if self.own.len() + new.len() > self.limits.entries_max && !new.is_empty() {
+            return Err(ReplicaError::Full { entries_max: self.limits.entries_max });
+        }
+        Ok(self.make(changes))
+    }
+
+    /// Makes changes that may be made: first what to tell here, then what to tell peers.
+    fn make(
         &mut self,
-        change: Change<K, V>,
-        key: K,
-        kind: ReplicaEventKind<V>,
+        changes: impl IntoIterator<Item = Change<K, V>>,
     ) -> Vec<ReplicaOutput<K, V>> {
-        let from = self.version;
-        self.version += 1;
-        let (origin, to) = (self.me.clone(), self.version);
-        let event = ReplicaEvent { origin: origin.clone(), key, kind };
-        let delta = ReplicaMessage::Delta { origin, from, to, changes: vec![change] };
-        vec![ReplicaOutput::Event(event), ReplicaOutput::Broadcast(delta)]
+        let mut outputs = Vec::new();
+        let mut made = Vec::new();
+        for change in changes {
+            let (key, kind) = match &change {
+                Change::Put { key, value } => {
+                    let kind = match self.own.insert(key.clone(), value.clone()) {
+                        Some(was) if was == *value => continue,
+                        Some(was) => ReplicaEventKind::Changed { value: value.clone(), was },
+                        None => ReplicaEventKind::Added { value: value.clone() },
+                    };
+                    (key.clone(), kind)
+                }
+                Change::Remove { key } => match self.own.remove(key) {
+                    Some(was) => (key.clone(), ReplicaEventKind::Removed { was }),
+                    None => continue,
+                },
+            };
+            outputs.push(ReplicaOutput::Event(ReplicaEvent { origin: self.me.clone(), key, kind }));
+            made.push(change);
+        }
+        let size = self.limits.message_entries_max.max(1);
+        let mut made = made.into_iter().peekable();
+        while made.peek().is_some() {
+            let (origin, from) = (self.me.clone(), self.version);
+            self.version += 1;
+            let changes = made.by_ref().take(size).collect();
+            let delta = ReplicaMessage::Delta { origin, from, to: self.version, changes };
+            outputs.push(ReplicaOutput::Broadcast(delta));
+        }
+        outputs
     }
 
     fn peer_up(&mut self, peer: NodeId) -> Stepped<K, V> {
@@ -156,9 +205,8 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
         }
         let mut origin = Origin::new(peer.incarnation);
         origin.up = true;
-        origin.answered_at = self.version;
         self.origins.insert(peer.name.clone(), origin);
-        outputs.extend(self.snapshot_for(&peer));
+        outputs.extend(self.begin_snapshot(&peer));
         Ok(outputs)
     }
 
@@ -172,6 +220,21 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
         *origin = Origin::new(peer.incarnation);
         origin.down_since = self.downs;
         gone
+    }
+
+    fn renewed(&mut self, me: NodeId) -> Vec<ReplicaOutput<K, V>> {
+        let before = std::mem::replace(&mut self.me, me);
+        let event = |origin: &NodeId, key: &K, kind| {
+            ReplicaOutput::Event(ReplicaEvent { origin: origin.clone(), key: key.clone(), kind })
+        };
+        let gone = self
+            .own
+            .iter()
+            .map(|(key, was)| event(&before, key, ReplicaEventKind::Removed { was: was.clone() }));
+        let come = self.own.iter().map(|(key, value)| {
+            event(&self.me, key, ReplicaEventKind::Added { value: value.clone() })
+        });
+        gone.chain(come).collect()
     }
 
     /// At the bound, the peer that has been down for longest is forgotten.
@@ -203,8 +266,8 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
             return Err(ReplicaError::TooLarge);
         }
         match message {
-            ReplicaMessage::Snapshot { version, part, parts, entries, .. } => {
-                origin.snapshot(from, version, (part, parts), entries, self.limits.entries_max)
+            ReplicaMessage::Snapshot { version, part, last, entries, .. } => {
+                origin.snapshot(from, version, (part, last), entries, self.limits.entries_max)
             }
             ReplicaMessage::Delta { from: base, to, changes, .. } => {
                 origin.delta(from, (base, to), changes, self.limits.entries_max)
@@ -212,19 +275,44 @@ impl<K: Ord + Clone + Bounded, V: Clone + PartialEq + Bounded> Replica<K, V> {
             // Lanes lose nothing, so whoever was sent this version has it. A request to send it once
             // more can only come from a peer that wants to see this node at work.
             ReplicaMessage::SyncRequest { have, .. } => {
-                if have == self.version || origin.answered_at == self.version {
+                let is_up_to_date = have == self.version || origin.answered_at == self.version;
+                if is_up_to_date || origin.sending.is_some() {
                     return Ok(Vec::new());
                 }
-                origin.answered_at = self.version;
-                Ok(self.snapshot_for(&from))
+                Ok(self.begin_snapshot(&from))
             }
         }
     }
 
-    fn snapshot_for(&self, peer: &NodeId) -> Vec<ReplicaOutput<K, V>> {
-        let (origin, limit) = (&self.me, self.limits.message_entries_max);
-        let messages = ReplicaMessage::snapshot(origin, self.version, &self.own, limit);
-        messages.map(|message| ReplicaOutput::Send { to: peer.clone(), message }).collect()
+    fn begin_snapshot(&mut self, peer: &NodeId) -> Vec<ReplicaOutput<K, V>> {
+        if let Some(origin) = self.origins.get_mut(&peer.name) {
+            origin.answered_at = self.version;
+            origin.sending = Some(Sending { part: 0, after: None });
+        }
+        self.room(peer)
+    }
+
+    /// The next part for a peer that has not been sent all yet. It tells how things stand now of
+    /// the keys behind the part before: their earlier changes, which went out as deltas, are in it.
+    fn room(&mut self, peer: &NodeId) -> Vec<ReplicaOutput<K, V>> {
+        let Some(origin) = self.origins.get_mut(&peer.name) else { return Vec::new() };
+        if origin.incarnation != peer.incarnation {
+            return Vec::new();
+        }
+        let Some(Sending { part, after }) = origin.sending.take() else { return Vec::new() };
+        let mut left = self.own_after(after.as_ref());
+        let size = self.limits.message_entries_max.max(1);
+        let entries: Vec<_> =
+            left.by_ref().take(size).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let last = left.next().is_none();
+        drop(left);
+        if !last && let Some(origin) = self.origins.get_mut(&peer.name) {
+            let after = entries.last().map(|(key, _)| key.clone());
+            origin.sending = Some(Sending { part: part + 1, after });
+        }
+        let (origin, version) = (self.me.clone(), self.version);
+        let message = ReplicaMessage::Snapshot { origin, version, part, last, entries };
+        vec![ReplicaOutput::Send { to: peer.clone(), message }]
     }
 }
 

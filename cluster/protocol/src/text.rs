@@ -80,6 +80,12 @@ pub enum TextError {
     ControlCharacter,
 }
 
+impl<const MAX: usize> Default for Text<MAX> {
+    fn default() -> Self {
+        Self("".into())
+    }
+}
+
 impl<const MAX: usize> TryFrom<String> for Text<MAX> {
     type Error = TextError;
 

@@ -120,6 +120,9 @@ impl Authority {
             cluster_of(&chain[0]).map_err(|reason| certificate.unusable(reason))?;
         let validity = Validity::of(&chain[0])
             .ok_or_else(|| certificate.unusable("its dates cannot be read"))?;
+        if !key.has_section("PRIVATE KEY") {
+            return Err(key.unusable("there is no private key in it"));
+        }
         let pair = KeyPair::from_pem(&key.text)
             .map_err(|error| key.unusable(&format!("no private key can be read ({error})")))?;
         if pair.subject_public_key_info() != public_key {
@@ -194,6 +197,10 @@ impl Authority {
         )
     }
 
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     /// The cluster that this authority issues certificates for.
     #[must_use]
     pub fn cluster(&self) -> &ClusterName {
@@ -237,7 +244,7 @@ fn at_seconds(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
-fn now() -> Result<UnixTime, CertsError> {
+pub(super) fn now() -> Result<UnixTime, CertsError> {
     DefaultTimeProvider.current_time().ok_or(CertsError::Dates)
 }
 
@@ -245,11 +252,12 @@ fn new_key() -> Result<KeyPair, CertsError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(making)
 }
 
+pub(super) fn date(time: UnixTime) -> Result<OffsetDateTime, CertsError> {
+    let seconds = i64::try_from(time.as_secs()).map_err(|_| CertsError::Dates)?;
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| CertsError::Dates)
+}
+
 fn params(validity: Validity) -> Result<CertificateParams, CertsError> {
-    let date = |time: UnixTime| {
-        let seconds = i64::try_from(time.as_secs()).map_err(|_| CertsError::Dates)?;
-        OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| CertsError::Dates)
-    };
     let mut params = CertificateParams::default();
     params.not_before = date(validity.not_before)?;
     params.not_after = date(validity.not_after)?;
@@ -270,7 +278,7 @@ fn uri(uri: &str) -> Result<SanType, CertsError> {
     Ok(SanType::URI(Ia5String::try_from(uri).map_err(making)?))
 }
 
-fn making(error: rcgen::Error) -> CertsError {
+pub(super) fn making(error: rcgen::Error) -> CertsError {
     CertsError::Making(error.to_string())
 }
 

@@ -37,10 +37,12 @@ impl Authority {
     /// [`Credentials::development`] issues from it.
     ///
     /// # Errors
-    /// [`CertsError`], naming the file, where it can be neither read nor made.
+    /// [`CertsError::Development`], naming the file, where it can be neither read nor made.
     pub fn development() -> Result<Self, CertsError> {
         let cluster = ClusterName::new(DEVELOPMENT).expect("a name of three letters is allowed");
-        Self::load_or_create(state_directory()?.join(DEVELOPMENT), cluster)
+        let directory = state_directory()?.join(DEVELOPMENT);
+        Self::load_or_create(&directory, cluster)
+            .map_err(|why| CertsError::Development { directory, source: Box::new(why) })
     }
 
     /// The authority in `directory`, or, where that does not exist or is empty, a new one that is kept

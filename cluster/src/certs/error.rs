@@ -40,6 +40,16 @@ pub enum CertsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file holds something of use, but not here: files that were swapped.
+    #[error("{} holds {found}, where {wanted} should be", file.display())]
+    Misplaced {
+        /// The file.
+        file: PathBuf,
+        /// What is in it.
+        found: &'static str,
+        /// What was looked for.
+        wanted: &'static str,
+    },
     /// A private key's file lets more people in than its owner (and, to read it, the owner's group).
     #[error("the private key {} is open to others (mode {mode:o}); run chmod 600 {}", file.display(), file.display())]
     KeyExposed {
@@ -90,6 +100,10 @@ pub enum CertsError {
         /// Whose were offered.
         theirs: Identity,
     },
+    /// The node does not prove itself by certificates: its transport is not TCP with TLS. Nothing was
+    /// replaced.
+    #[error("this node's transport uses no certificates, so there are none to replace")]
+    NotUsed,
     /// An authority is another cluster's.
     #[error("the authority in {} is for the cluster {found}, not for {wanted}", directory.display())]
     OtherCluster {
@@ -119,15 +133,50 @@ pub enum CertsError {
     /// No certificate can have such dates.
     #[error("a certificate is valid for at least a second and ends before the year 10000")]
     Dates,
+    /// What should name a certificate to revoke is no serial number. No list was made.
+    #[error("{0:?} is no serial number: give it in hexadecimal, as `umbel certs show` prints it")]
+    Serial(
+        /// What was given.
+        String,
+    ),
     /// A key or a certificate could not be made: a defect of the cryptographic library, or no entropy.
     #[error("could not make a key or a certificate: {0}")]
     Making(
         /// The library's reason.
         String,
     ),
+    /// The development authority is there and of no use, or cannot be made.
+    #[error("no development authority in {}: {source}{}", directory.display(), mend(source))]
+    Development {
+        /// Where it is kept.
+        directory: PathBuf,
+        /// What is wrong.
+        source: Box<CertsError>,
+    },
     /// There is no place for the development authority.
     #[error(
         "no directory for the development authority; set UMBEL_STATE_DIR, XDG_STATE_HOME or HOME"
     )]
     NoStateDirectory,
+}
+
+/// What to do about a development authority that cannot be used.
+fn mend(why: &CertsError) -> &'static str {
+    use io::ErrorKind::{DirectoryNotEmpty, NotADirectory, PermissionDenied};
+    match why {
+        // They say so themselves.
+        CertsError::KeyExposed { .. } | CertsError::DirectoryExposed { .. } => "",
+        CertsError::Read { source, .. } if source.kind() == PermissionDenied => {
+            "; set UMBEL_STATE_DIR to a directory of your own"
+        }
+        CertsError::Write { source, .. }
+            if !matches!(source.kind(), DirectoryNotEmpty | NotADirectory) =>
+        {
+            "; set UMBEL_STATE_DIR to a directory that you may write to"
+        }
+        _ => {
+            "; move that directory away, and the next start makes a new one (then start all other \
+             development nodes anew as well)"
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 
 use super::CertsError;
 use crate::tls::provider;
@@ -44,9 +44,6 @@ impl PemFile {
         if metadata.is_dir() {
             return Err(read(io::ErrorKind::IsADirectory.into()));
         }
-        if secrecy == Secrecy::Private {
-            refuse_exposed_key(path, &metadata)?;
-        }
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(read)?;
         let length = bytes.len() as u64;
@@ -56,23 +53,64 @@ impl PemFile {
             0 => Err(file.unusable("it is empty")),
             length if length > FILE_BYTES_MAX => Err(file.unusable("it is larger than 1 MiB")),
             _ if file.text.is_empty() => Err(file.unusable("it is not PEM, for it is not text")),
-            _ => Ok(file),
+            _ => file.admitted(secrecy, &metadata),
         }
+    }
+
+    /// Refuses a certificate in place of a key, before its file's mode is: that of a certificate need
+    /// not be changed.
+    fn admitted(self, secrecy: Secrecy, metadata: &fs::Metadata) -> Result<Self, CertsError> {
+        if secrecy == Secrecy::Private {
+            if self.has_section("CERTIFICATE") && !self.has_section("PRIVATE KEY") {
+                return Err(self.misplaced("a certificate", "a private key"));
+            }
+            refuse_exposed_key(&self.path, metadata)?;
+        }
+        Ok(self)
+    }
+
+    /// Whether there is a section whose label ends in `label`, as RFC 7468 writes them.
+    pub(super) fn has_section(&self, label: &str) -> bool {
+        let end = format!("{label}-----");
+        self.text
+            .lines()
+            .any(|line| line.starts_with("-----BEGIN") && line.trim_end().ends_with(&end))
     }
 
     /// The certificates in the file, in its order: at least one.
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CertsError> {
         let certificates = CertificateDer::pem_slice_iter(self.text.as_bytes())
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.unusable(&format!("it is not PEM ({error})")))?;
+            .map_err(|error| self.unusable(&format!("it is not PEM ({})", in_words(&error))))?;
         if certificates.is_empty() {
+            if self.has_section("PRIVATE KEY") {
+                return Err(self.misplaced("a private key", "a certificate"));
+            }
             return Err(self.unusable("there is no certificate in it"));
         }
         Ok(certificates)
     }
 
+    pub(super) fn misplaced(&self, found: &'static str, wanted: &'static str) -> CertsError {
+        CertsError::Misplaced { file: self.path.clone(), found, wanted }
+    }
+
     pub(super) fn unusable(&self, reason: &str) -> CertsError {
         CertsError::Unusable { file: self.path.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// rustls' own text shows markers as numbers.
+pub(super) fn in_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("it is cut short: there is no END {}", String::from_utf8_lossy(end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            format!("malformed: {:?}", String::from_utf8_lossy(line))
+        }
+        pem::Error::NoItemsFound => "there is no section of the kind in it".to_owned(),
+        other => other.to_string(),
     }
 }
 

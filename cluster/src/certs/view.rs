@@ -44,7 +44,7 @@ impl CertificateView {
         file.certificates()?.iter().map(view).collect()
     }
 
-    fn of(der: &CertificateDer<'_>) -> Option<Self> {
+    pub(crate) fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
         let names = certificate.subject_alternative_name().ok().flatten();
         let uris = names.iter().flat_map(|names| &names.value.general_names);

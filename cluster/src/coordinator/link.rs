@@ -8,21 +8,19 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use umbel_actors::wire::Deliver;
 use umbel_actors::{Address, Exit};
-use umbel_protocol::{Control, Ended, Endpoint, Lane, LinkEnd, LinkId, NodeName, Reason};
+use umbel_protocol::{Control, Ended, Endpoint, Lane, LinkEnd, LinkId, Reason};
 
 use super::Coordinate;
-use crate::greeting;
+use super::bulk::BulkDial;
+use super::line::Line;
 use crate::home::NodeHome;
 use crate::lane::{Bulk, BulkThread, ControlLane, ControlReader, ControlSender, DataLane, LaneEnd};
 use crate::peer::{Peer, PeerLink, WATCHES_MAX};
 use crate::task::OwnedTask;
-use crate::transport::{ByteStream, Transport};
+use crate::transport::ByteStream;
 
 /// How long a link whose end was announced has to carry what was sent before.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// How long a dial for the bulk lane that failed is rested from.
-const BULK_REST: Duration = Duration::from_secs(1);
 
 /// A link that is up: its lanes, what drives them, and what the peer watches here.
 pub(super) struct Link {
@@ -32,6 +30,10 @@ pub(super) struct Link {
     data: Arc<DataLane>,
     tasks: Tasks,
     thread: Arc<BulkThread>,
+    /// The connections that its lanes run over.
+    pub(super) lines: BTreeMap<Lane, Line>,
+    /// Where it was dialled, if it was this node that did.
+    pub(super) dialled: Option<Endpoint>,
     /// What the peer watches here, by its tokens.
     watched: BTreeMap<u64, OwnedTask>,
 }
@@ -40,16 +42,6 @@ pub(super) struct Link {
 pub(super) struct Streams {
     pub(super) control: Box<dyn ByteStream>,
     pub(super) data: Box<dyn ByteStream>,
-    pub(super) bulk: BulkLane,
-}
-
-/// What a bulk lane is made of when it is wanted.
-pub(super) struct BulkLane {
-    pub(super) thread: Arc<BulkThread>,
-    /// Where the peer was quick to open it.
-    pub(super) opened: Option<Box<dyn ByteStream>>,
-    /// Where this end is to open it.
-    pub(super) dial: Option<(Arc<dyn Transport>, Endpoint)>,
 }
 
 /// What drives the lanes of a link.
@@ -57,7 +49,7 @@ struct Tasks {
     data: OwnedTask,
     control_reader: OwnedTask,
     control_writer: OwnedTask,
-    /// None until the peer has opened the lane.
+    /// Opens the lane, and then drives it. None until the peer has opened it, where that is for it to do.
     bulk: Option<OwnedTask>,
 }
 
@@ -68,6 +60,7 @@ impl Link {
         peer: Arc<Peer>,
         home: &Arc<NodeHome>,
         streams: Streams,
+        thread: Arc<BulkThread>,
         own: &Address<Coordinate>,
     ) -> Self {
         let bounds = home.config.lane_bounds();
@@ -79,8 +72,9 @@ impl Link {
             control_reader: OwnedTask::spawn(read_control(id, reader, own.clone())),
             control_writer: OwnedTask::spawn({
                 let (own, sender) = (own.clone(), control.clone());
+                let (home, to) = (home.clone(), peer.id.clone());
                 async move {
-                    if let Err(why) = writer.run(sender).await {
+                    if let Err(why) = writer.run(sender, || home.room(&to)).await {
                         let why = LinkEnd::Broken(Reason::cut(why.to_string()));
                         let _ = own.tell(Coordinate::LaneEnded(id, why)).await;
                     }
@@ -90,31 +84,32 @@ impl Link {
         };
         let wire = data.clone();
         peer.set_link(PeerLink { id, control: control.clone(), data: data.clone(), wire });
-        let BulkLane { thread, opened, dial } = streams.bulk;
-        let mut link = Self { id, peer, control, data, tasks, thread, watched: BTreeMap::new() };
-        if let Some(opened) = opened {
-            link.open_bulk(opened, own);
-        } else if let Some((transport, endpoint)) = dial {
-            let opening =
-                open_bulk(id, link.peer.id.name.clone(), home.clone(), transport, endpoint);
-            let (lane, thread, own) = (link.data.clone(), link.thread.clone(), own.clone());
-            link.tasks.bulk = Some(OwnedTask::spawn(async move {
-                lane.bulk.until_wanted().await;
-                let runtime = thread.runtime();
-                OwnedTask::spawn_on(runtime.as_ref(), async move {
-                    let (stream, limit) = opening.await;
-                    drive(id, Bulk::run(lane, stream, Some(limit)), own).await;
-                })
-                .await;
-            }));
-        }
-        link
+        let (lines, watched) = (BTreeMap::new(), BTreeMap::new());
+        Self { id, peer, control, data, tasks, thread, lines, dialled: None, watched }
     }
 
-    /// The peer has opened the bulk lane. Where it had done so before, it has lost that one, and this
-    /// end hears of it.
-    pub(super) fn open_bulk(&mut self, stream: Box<dyn ByteStream>, own: &Address<Coordinate>) {
-        let running = drive(self.id, Bulk::run(self.data.clone(), stream, None), own.clone());
+    /// Has the bulk lane opened as soon as either end has something for it; `own` is told then.
+    pub(super) fn open_bulk_when_wanted(&mut self, dial: BulkDial, own: &Address<Coordinate>) {
+        let (lane, thread, own) = (self.data.clone(), self.thread.clone(), own.clone());
+        self.tasks.bulk = Some(OwnedTask::spawn(async move {
+            lane.bulk.until_wanted().await;
+            // Its runtime reads from the connection, so the connection is made there.
+            let dialling = async move {
+                let _ = own.tell(dial.run().await).await;
+            };
+            OwnedTask::spawn_on(thread.runtime().as_ref(), dialling).await;
+        }));
+    }
+
+    /// The bulk lane is open: sets it to work. `limit` is the peer's, where it has said so already.
+    /// Where the peer had opened it before, it has lost that one, and this end hears of it.
+    pub(super) fn open_bulk(
+        &mut self,
+        stream: Box<dyn ByteStream>,
+        limit: Option<u64>,
+        own: &Address<Coordinate>,
+    ) {
+        let running = drive(self.id, Bulk::run(self.data.clone(), stream, limit), own.clone());
         self.tasks.bulk = Some(OwnedTask::spawn_on(self.thread.runtime().as_ref(), running));
     }
 
@@ -122,6 +117,28 @@ impl Link {
         self.control.close();
         self.data.close();
         self.data.bulk.close();
+    }
+
+    /// Ends the link for a reason that the peer is to know. Nothing more is taken from it, and its
+    /// connections stay until it has heard, or for [`FAREWELL`].
+    pub(super) fn part(self, why: Reason) -> OwnedTask {
+        self.control.send(&Control::Parting(why));
+        self.control.close();
+        self.data.close();
+        self.data.bulk.close();
+        for lane in [Lane::Data, Lane::Bulk] {
+            if let Some(line) = self.lines.get(&lane) {
+                line.renewal.halt();
+            }
+        }
+        let Self { tasks, thread, .. } = self;
+        let Tasks { data, control_reader, control_writer, bulk } = tasks;
+        OwnedTask::spawn(async move {
+            let heard = async { tokio::join!(control_reader, control_writer) };
+            let _ = tokio::time::timeout(FAREWELL, heard).await;
+            // The end of these lanes tells the peer nothing, so it must not come first.
+            drop((data, bulk, thread));
+        })
     }
 
     /// Ends the link so that all arrives that either end has sent: this one before it says goodbye,
@@ -171,9 +188,11 @@ impl Link {
         token: u64,
         own: &Address<Coordinate>,
     ) {
-        let Some(actor) = actor.filter(|_| self.watched.len() < WATCHES_MAX) else {
-            return self.control.send(&Control::Ended { token, why: Ended::NoSuchActor });
-        };
+        let refuse = |why| self.control.send(&Control::Ended { token, why });
+        let Some(actor) = actor else { return refuse(Ended::NoSuchActor) };
+        if self.watched.len() >= WATCHES_MAX {
+            return refuse(Ended::TooManyWatches);
+        }
         let (id, own, watch) = (self.id, own.clone(), actor.watch());
         let watch = OwnedTask::spawn(async move {
             let exit = watch.await;
@@ -211,34 +230,6 @@ async fn drive(
         Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
     };
     let _ = own.tell(Coordinate::LaneEnded(link, end)).await;
-}
-
-/// Dials until the bulk lane is open. What it is for waits meanwhile; the link is as good as before.
-async fn open_bulk(
-    link: LinkId,
-    peer: NodeName,
-    home: Arc<NodeHome>,
-    transport: Arc<dyn Transport>,
-    endpoint: Endpoint,
-) -> (Box<dyn ByteStream>, u64) {
-    loop {
-        let terms = home.terms();
-        let (transport, expect) = (&*transport, Some(&peer));
-        let opening = async {
-            let opening =
-                greeting::open(transport, &terms, Lane::Bulk, link, &endpoint, expect, None);
-            let (_, mut stream) = opening.await.map_err(|why| why.to_string())?;
-            let limit = Bulk::first_word(&mut stream).await.map_err(|why| why.to_string())?;
-            Ok((stream, limit))
-        };
-        let why = match tokio::time::timeout(home.config.handshake_deadline, opening).await {
-            Ok(Ok(opened)) => return opened,
-            Ok(Err(why)) => why,
-            Err(_) => "it took too long".to_owned(),
-        };
-        home.refusals.note("bulk-lane", &format!("{endpoint}: {why}"));
-        tokio::time::sleep(BULK_REST).await;
-    }
 }
 
 /// Ends when the bulk lane has, if it was opened at all.
@@ -285,6 +276,7 @@ fn ended(exit: Exit) -> Ended {
         Exit::Stopped => Ended::Stopped,
         Exit::Failed(why) => Ended::Failed(Reason::cut(why)),
         Exit::NoSuchActor => Ended::NoSuchActor,
+        Exit::TooManyWatches => Ended::TooManyWatches,
         _ => Ended::Killed,
     }
 }
@@ -295,5 +287,6 @@ fn exit(ended: Ended) -> Exit {
         Ended::Failed(why) => Exit::Failed(why.as_str().to_owned()),
         Ended::Killed => Exit::Killed,
         Ended::NoSuchActor => Exit::NoSuchActor,
+        Ended::TooManyWatches => Exit::TooManyWatches,
     }
 }

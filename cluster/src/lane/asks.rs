@@ -1,9 +1,12 @@
 //! The questions that wait for an answer over one lane, ours and the peer's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::Instant;
 use umbel_actors::wire::{Pending, Unanswered};
 
 /// The most questions that may wait for their answers over one lane, each way.
@@ -12,8 +15,22 @@ use umbel_actors::wire::{Pending, Unanswered};
 /// answer that comes late finds another generation, and nobody.
 pub(crate) const ASKS_MAX: usize = 1 << 16;
 
+/// How many questions wait for their answers over the link with one node. At most 65,536 each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OpenAsks {
+    /// What actors and tasks of this node asked the other one.
+    pub ours: usize,
+    /// What the other node asked this one, and has not given up.
+    pub theirs: usize,
+}
+
 fn slot_of(correlation: u64) -> usize {
     (correlation & 0xffff_ffff) as usize
+}
+
+fn correlation_of(generation: u32, slot: usize) -> u64 {
+    u64::from(generation) << 32 | slot as u64
 }
 
 fn generation_of(correlation: u64) -> u32 {
@@ -25,6 +42,8 @@ fn generation_of(correlation: u64) -> u32 {
 pub(crate) struct OwnAsks {
     table: Mutex<Table>,
     open: AtomicUsize,
+    /// How many were given up since the lane opened.
+    given_up: AtomicU64,
 }
 
 #[derive(Default)]
@@ -60,7 +79,7 @@ impl OwnAsks {
         self.open.fetch_add(1, Ordering::Relaxed);
         let entry = &mut table.slots[slot as usize];
         entry.pending = Some(pending);
-        Some(u64::from(entry.generation) << 32 | u64::from(slot))
+        Some(correlation_of(entry.generation, slot as usize))
     }
 
     /// Takes the question out: it was answered, refused or given up. `None` where nobody asks (any
@@ -78,6 +97,28 @@ impl OwnAsks {
         Some(pending)
     }
 
+    /// As [`Self::close`], where the asker gives up. False where nobody asks any more.
+    pub(crate) fn give_up(&self, correlation: u64) -> bool {
+        let was_open = self.close(correlation).is_some();
+        // After it is closed: who reads the count then finds it so.
+        self.given_up.fetch_add(1, Ordering::Release);
+        was_open
+    }
+
+    /// How many were given up since the lane opened.
+    pub(crate) fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Whether the question still waits.
+    pub(crate) fn is_open(&self, correlation: u64) -> bool {
+        let table = self.table.lock();
+        let entry = table.slots.get(slot_of(correlation));
+        entry.is_some_and(|entry| {
+            entry.generation == generation_of(correlation) && entry.pending.is_some()
+        })
+    }
+
     /// Fails all questions, and every later one.
     pub(crate) fn fail_all(&self, why: &Unanswered) {
         let pending: Vec<_> = {
@@ -92,39 +133,37 @@ impl OwnAsks {
         }
     }
 
-    /// Whether somebody still asks this.
-    pub(crate) fn knows(&self, correlation: u64) -> bool {
-        let table = self.table.lock();
-        let entry = table.slots.get(slot_of(correlation));
-        entry.is_some_and(|entry| {
-            entry.generation == generation_of(correlation) && entry.pending.is_some()
-        })
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 }
 
-/// The peer's questions.
+/// The peer's questions. What it has given up is gone from here, and an id that is not here belongs
+/// to nobody who waits.
 #[derive(Default)]
 pub(crate) struct PeersAsks {
-    slots: Mutex<Vec<PeersSlot>>,
+    table: Mutex<PeersTable>,
     open: AtomicUsize,
 }
+
+#[derive(Default)]
+struct PeersTable {
+    slots: Vec<PeersSlot>,
+    /// What is to be done when the peer gives up, where something is: those of its questions that were
+    /// handed on to a third node.
+    wills: BTreeMap<u64, Will>,
+    closed: bool,
+}
+
+/// What is to be done when a question is given up.
+type Will = Box<dyn FnOnce() + Send>;
 
 #[derive(Clone, Copy, Default)]
 struct PeersSlot {
     generation: u32,
-    state: AskState,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum AskState {
-    #[default]
-    Free,
-    Open,
-    Cancelled,
+    open: bool,
+    /// When its asker waits no more, by our clock.
+    until: Option<Instant>,
 }
 
 /// Why a peer's correlation id is not accepted.
@@ -139,22 +178,24 @@ pub(crate) enum BadAsk {
 }
 
 impl PeersAsks {
-    /// Notes a question of the peer's.
-    pub(crate) fn open(&self, correlation: u64) -> Result<(), BadAsk> {
+    /// Notes a question of the peer's, which waits until then.
+    pub(crate) fn open(&self, correlation: u64, until: Option<Instant>) -> Result<(), BadAsk> {
         let slot = slot_of(correlation);
         if slot >= ASKS_MAX {
             return Err(BadAsk::Slot);
         }
-        let mut slots = self.slots.lock();
-        if slots.len() <= slot {
-            slots.resize(slot + 1, PeersSlot::default());
+        let mut table = self.table.lock();
+        if table.slots.len() <= slot {
+            table.slots.resize(slot + 1, PeersSlot::default());
         }
-        let entry = &mut slots[slot];
-        // A slot whose question the peer has given up may be used again: what still comes for the
-        // old one finds another generation. A large question may come after it was given up, and
-        // after a later one in its slot: the lanes are not ordered among themselves.
-        if entry.state != AskState::Free {
-            let age = generation_of(correlation).wrapping_sub(entry.generation);
+        let entry = &mut table.slots[slot];
+        let new = PeersSlot { generation: generation_of(correlation), open: true, until };
+        let old = *entry;
+        if old.open {
+            // What still comes for one that was given up finds another generation. A large question
+            // may come after it was given up, and after a later one in its slot: the lanes are not
+            // ordered among themselves, nor are the threads of the peer.
+            let age = new.generation.wrapping_sub(old.generation);
             if age == 0 {
                 return Err(BadAsk::InUse);
             }
@@ -162,47 +203,80 @@ impl PeersAsks {
                 return Err(BadAsk::Stale);
             }
         }
-        if entry.state == AskState::Free {
+        *entry = new;
+        if !old.open {
             self.open.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
         }
-        *entry = PeersSlot { generation: generation_of(correlation), state: AskState::Open };
+        // The peer has given up the one before; word of that is still under way, for it does not keep
+        // a slot until the cancel frame is behind all that other threads send.
+        let will = table.wills.remove(&correlation_of(old.generation, slot));
+        drop(table);
+        if let Some(will) = will {
+            will();
+        }
         Ok(())
     }
 
-    fn with<R>(&self, correlation: u64, work: impl FnOnce(&mut AskState) -> R) -> Option<R> {
-        let mut slots = self.slots.lock();
-        let entry = slots.get_mut(slot_of(correlation))?;
-        if entry.generation != generation_of(correlation) || entry.state == AskState::Free {
-            return None;
-        }
-        let result = work(&mut entry.state);
-        if entry.state == AskState::Free {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-        }
-        Some(result)
+    /// Whether the question waits for its answer, and until when.
+    pub(crate) fn find(&self, correlation: u64) -> Option<Option<Instant>> {
+        self.table.lock().find(correlation).map(|slot| slot.until)
     }
 
-    /// Whether the question is known and unanswered.
-    pub(crate) fn knows(&self, correlation: u64) -> bool {
-        self.with(correlation, |_| ()).is_some()
-    }
-
-    /// Takes the question out. True where the peer still waits for it.
+    /// Takes the question out: it is about to be answered or refused. False where nobody waits.
     pub(crate) fn close(&self, correlation: u64) -> bool {
-        self.with(correlation, |state| std::mem::take(state) == AskState::Open).unwrap_or(false)
+        self.take(correlation).is_some()
     }
 
-    /// The peer has given up.
+    /// The peer has given up: the slot is free at once.
     pub(crate) fn cancel(&self, correlation: u64) {
-        self.with(correlation, |state| *state = AskState::Cancelled);
+        if let Some(Some(will)) = self.take(correlation) {
+            will();
+        }
     }
 
-    pub(crate) fn is_cancelled(&self, correlation: u64) -> bool {
-        self.with(correlation, |state| *state == AskState::Cancelled).unwrap_or(true)
+    fn take(&self, correlation: u64) -> Option<Option<Will>> {
+        let mut table = self.table.lock();
+        table.find(correlation)?.open = false;
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        Some(table.wills.remove(&correlation))
+    }
+
+    /// Leaves word what to do when the peer gives the question up, or the lane ends; it is done at once
+    /// if that was before.
+    pub(crate) fn on_cancel(&self, correlation: u64, will: Will) {
+        let mut table = self.table.lock();
+        if !table.closed && table.find(correlation).is_some() {
+            table.wills.insert(correlation, will);
+            return;
+        }
+        drop(table);
+        will();
+    }
+
+    /// The lane has ended: nobody waits any more.
+    pub(crate) fn cancel_all(&self) {
+        let wills = {
+            let mut table = self.table.lock();
+            table.closed = true;
+            table.slots = Vec::new();
+            self.open.store(0, Ordering::Relaxed);
+            std::mem::take(&mut table.wills)
+        };
+        for will in wills.into_values() {
+            will();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl PeersTable {
+    fn find(&mut self, correlation: u64) -> Option<&mut PeersSlot> {
+        let slot = self.slots.get_mut(slot_of(correlation))?;
+        (slot.open && slot.generation == generation_of(correlation)).then_some(slot)
     }
 }
 
@@ -262,27 +336,63 @@ mod tests {
     #[test]
     fn the_peers_ids_are_bounded_and_a_duplicate_is_refused() {
         let asks = PeersAsks::default();
-        assert_eq!(asks.open(ASKS_MAX as u64), Err(BadAsk::Slot));
-        assert_eq!(asks.open(5), Ok(()));
-        assert_eq!(asks.open(5), Err(BadAsk::InUse));
-        assert_eq!(asks.open(1 << 32 | 7), Ok(()));
-        assert_eq!(asks.open(7), Err(BadAsk::Stale));
+        assert_eq!(asks.open(ASKS_MAX as u64, None), Err(BadAsk::Slot));
+        assert_eq!(asks.open(5, None), Ok(()));
+        assert_eq!(asks.open(5, None), Err(BadAsk::InUse));
+        assert_eq!(asks.len(), 1);
+        assert_eq!(asks.open(1 << 32 | 7, None), Ok(()));
+        assert_eq!(asks.open(7, None), Err(BadAsk::Stale));
         assert!(asks.close(1 << 32 | 7));
         assert!(asks.close(5));
         assert!(!asks.close(5), "one question was answered twice");
-        assert_eq!(asks.open(1 << 32 | 5), Ok(()));
+        assert_eq!(asks.open(1 << 32 | 5, None), Ok(()));
         assert_eq!(asks.len(), 1);
     }
 
     #[test]
-    fn a_cancelled_question_is_known_as_such_and_its_answer_goes_nowhere() {
+    fn a_slot_that_is_used_again_was_given_up_though_word_of_it_comes_later() {
         let asks = PeersAsks::default();
-        asks.open(3).unwrap();
-        assert!(!asks.is_cancelled(3));
+        let done = Arc::new(AtomicUsize::new(0));
+        asks.open(3, None).unwrap();
+        let will = done.clone();
+        asks.on_cancel(3, Box::new(move || will.store(1, Ordering::Relaxed)));
+        let again = correlation_of(1, 3);
+        assert_eq!(asks.open(again, None), Ok(()));
+        assert_eq!((asks.len(), done.load(Ordering::Relaxed)), (1, 1));
         asks.cancel(3);
+        assert!(asks.find(3).is_none() && asks.find(again).is_some());
+    }
+
+    #[test]
+    fn a_cancelled_question_is_gone_at_once_and_what_was_left_for_it_is_done_once() {
+        let asks = PeersAsks::default();
+        let done = Arc::new(AtomicUsize::new(0));
+        let will = || {
+            let done = done.clone();
+            Box::new(move || {
+                done.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let so_far = || done.load(Ordering::Relaxed);
+        asks.open(3, None).unwrap();
+        asks.on_cancel(3, will());
         asks.cancel(4);
-        assert!(asks.is_cancelled(3));
-        assert!(!asks.close(3));
-        assert_eq!(asks.len(), 0);
+        assert!(asks.find(3).is_some() && so_far() == 0);
+        asks.cancel(3);
+        asks.cancel(3);
+        assert!(asks.find(3).is_none() && !asks.close(3));
+        assert_eq!((asks.len(), so_far()), (0, 1));
+        // One that is gone already, one that is answered, and one that the lane's end finds.
+        asks.on_cancel(3, will());
+        assert_eq!(so_far(), 2);
+        asks.open(1 << 32 | 3, None).unwrap();
+        asks.on_cancel(1 << 32 | 3, will());
+        assert!(asks.close(1 << 32 | 3));
+        asks.open(7, None).unwrap();
+        asks.on_cancel(7, will());
+        asks.cancel_all();
+        assert_eq!((asks.len(), so_far()), (0, 3));
+        asks.on_cancel(7, will());
+        assert_eq!(so_far(), 4);
     }
 }

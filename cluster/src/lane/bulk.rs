@@ -69,7 +69,7 @@ pub(crate) struct Bulk {
     lane: Weak<DataLane>,
     /// What is larger goes here, once the lane is open.
     least: usize,
-    /// What is larger goes here in any case, and waits until the lane is open.
+    /// What is no frame of the data lane goes here in any case, and waits until the lane is open.
     frame_max: usize,
     /// What is larger goes nowhere.
     bytes_max: usize,
@@ -104,8 +104,8 @@ struct State {
 impl Bulk {
     pub(super) fn new(lane: Weak<DataLane>, bounds: &LaneBounds) -> Self {
         Self {
-            least: bounds.bulk_bytes_min.min(bounds.payload_max()),
-            frame_max: bounds.payload_max(),
+            least: bounds.bulk_bytes_min,
+            frame_max: bounds.frame_bytes_max,
             bytes_max: bounds.message_bytes_max,
             peer_bytes_max: AtomicUsize::new(usize::MAX),
             state: Mutex::default(),
@@ -121,13 +121,15 @@ impl Bulk {
         }
     }
 
-    /// Whether a payload of so many bytes is to go over this lane. Until the lane is open, what fits
-    /// into a frame of the data lane goes there: so it is under way sooner, and before a goodbye.
+    /// Whether a payload of so many bytes is to go over this lane; in a frame of the data lane it would
+    /// come to `whole`. Until the lane is open, what fits into such a frame goes there: so it is under
+    /// way sooner, and before a goodbye.
     #[inline]
-    pub(super) fn is_for(&self, bytes: usize) -> bool {
-        bytes > self.least && {
+    pub(super) fn is_for(&self, payload: usize, whole: usize) -> bool {
+        let fits = whole <= self.frame_max;
+        (payload > self.least || !fits) && {
             self.want();
-            bytes > self.frame_max || self.is_open()
+            !fits || self.is_open()
         }
     }
 
@@ -187,7 +189,7 @@ impl Bulk {
             return;
         }
         let Some(lane) = self.lane.upgrade() else { return };
-        let is_open = |ask| lane.own_asks.knows(ask);
+        let is_open = |ask| lane.own_asks.is_open(ask);
         let given_up = self.change(|state| state.outgoing.cancel(ask, is_open));
         if let Some(GivenUp { parcel, unknown }) = given_up {
             if unknown {
@@ -224,11 +226,13 @@ impl Bulk {
         match refused {
             Some(why) => lose(&lane, &parcel, &why),
             // Who gave up a question before the peer had it has told a peer that did not know it.
-            None => parcel.asks.iter().filter(|ask| !lane.own_asks.knows(**ask)).for_each(|ask| {
-                lane.exempt(|buffer| {
-                    frame::cancel(buffer, *ask);
-                });
-            }),
+            None => {
+                parcel.asks.iter().filter(|ask| !lane.own_asks.is_open(**ask)).for_each(|ask| {
+                    lane.exempt(|buffer| {
+                        frame::cancel(buffer, *ask);
+                    });
+                })
+            }
         }
         self.forget(&lane, &parcel);
     }
@@ -446,3 +450,7 @@ fn lose(lane: &DataLane, parcel: &Parcel, why: &Unanswered) {
 #[cfg(test)]
 #[path = "bulk/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "bulk/head_tests.rs"]
+mod head_tests;

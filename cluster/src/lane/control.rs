@@ -14,9 +14,17 @@ use crate::transport::ByteStream;
 /// The largest message on a control lane: 256 registry entries of 7 KiB, and some room.
 const CONTROL_BYTES_MAX: usize = 4 << 20;
 
-/// What may wait for a peer that does not read: a snapshot of 65,536 entries of about 1 KiB. Beyond
-/// it the link is given up.
+/// What may wait for a peer that does not read. Beyond it the link is given up. Snapshots go out part
+/// by part as there is room, and whoever registers waits while this is [`CONGESTED_BYTES`], so it
+/// takes a peer that stands still to come here.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// So much waits that who would add to it at leisure should wait: the next part of a snapshot is
+/// less, and pings behind it are on time on any network that one would build a cluster on.
+const CONGESTED_BYTES: usize = 4 << 20;
+
+/// So little waits that the next part of a snapshot may go out: enough to keep the lane busy.
+const ROOM_BYTES: usize = 256 << 10;
 
 /// The writing end of a control lane: shared, never waits.
 #[derive(Clone, Debug)]
@@ -51,18 +59,37 @@ impl ControlSender {
 
     /// Puts a message on its way; nothing happens on a closed lane.
     pub(crate) fn send(&self, message: &Control) {
+        Self::send_to_all([self], message);
+    }
+
+    /// Puts a message on its way over several lanes.
+    pub(crate) fn send_to_all<'a>(lanes: impl IntoIterator<Item = &'a Self>, message: &Control) {
         let mut bytes = vec![0; 4];
-        if let Err(why) = codec::encode(message, &mut bytes, CONTROL_BYTES_MAX) {
-            // Our own messages keep within their bounds; a link that would miss one is no good.
-            tracing::error!(target: "umbel", %why, "a control message could not be encoded");
-            return self.close();
-        }
+        let encoded = codec::encode(message, &mut bytes, CONTROL_BYTES_MAX);
         let length = (bytes.len() - 4) as u32;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
-        let waiting = self.outbox.send_exempt(|buffer| buffer.extend_from_slice(&bytes));
-        if waiting.is_ok_and(|bytes| bytes > BACKLOG_BYTES_MAX) {
-            self.close();
+        for lane in lanes {
+            if let Err(why) = &encoded {
+                // Our own messages keep within their bounds; a link that would miss one is no good.
+                tracing::error!(target: "umbel", %why, "a control message could not be encoded");
+                lane.close();
+                continue;
+            }
+            let waiting = lane.outbox.send_exempt(|buffer| buffer.extend_from_slice(&bytes));
+            if waiting.is_ok_and(|bytes| bytes > BACKLOG_BYTES_MAX) {
+                lane.close();
+            }
         }
+    }
+
+    /// Whether so much waits for the peer that nothing should be added that can wait.
+    pub(crate) fn is_congested(&self) -> bool {
+        !self.outbox.is_closed() && self.outbox.bytes() > CONGESTED_BYTES
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_closed() || self.outbox.is_empty()
     }
 
     /// Writes what waits, then ends the lane.
@@ -121,8 +148,13 @@ impl ControlReader {
 pub(crate) struct ControlWriter(WriteHalf<Box<dyn ByteStream>>);
 
 impl ControlWriter {
-    /// Writes what the sender is given, until it is closed.
-    pub(crate) async fn run(mut self, sender: ControlSender) -> Result<(), std::io::Error> {
+    /// Writes what the sender is given, until it is closed. Whenever little of it is left, `room` is
+    /// called, which may give it more.
+    pub(crate) async fn run(
+        mut self,
+        sender: ControlSender,
+        room: impl Fn(),
+    ) -> Result<(), std::io::Error> {
         let mut output = Vec::new();
         loop {
             let taken = std::future::poll_fn(|cx| {
@@ -140,6 +172,9 @@ impl ControlWriter {
             self.0.write_all(&output).await?;
             self.0.flush().await?;
             output.clear();
+            if sender.outbox.bytes() <= ROOM_BYTES {
+                room();
+            }
         }
     }
 }

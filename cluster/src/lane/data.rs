@@ -4,20 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use tokio::time::Instant;
 use umbel_actors::codec::{self, EncodeError, Limits};
 use umbel_actors::wire::{
     self, ActorPath, Answers, Deliver, Encode, Imported, Pending, RouteError, Unanswered, Wire,
     WireError,
 };
+use umbel_actors::{TraceContext, Traces};
 
-use super::asks::{ASKS_MAX, OwnAsks, PeersAsks};
+use super::asked::Asked;
+use super::asks::{ASKS_MAX, OpenAsks, OwnAsks, PeersAsks};
 use super::bulk::{Bulk, Letter};
 use super::driver::{self, Driver, LaneEnd};
-use super::frame::{self, ASKS_PER_MESSAGE_MAX, LENGTH_BYTES};
+use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header, LENGTH_BYTES};
 use super::holds::{Holds, Target};
 use super::home::Home;
 use super::inbound::{Inbound, WINDOW_BYTES};
-use super::outbox::Outbox;
+use super::outbox::{LaneClosed, Outbox};
 use crate::transport::ByteStream;
 
 /// One data lane: what its senders, its readers and its task share.
@@ -41,6 +44,7 @@ pub(crate) struct DataLane {
     pub(crate) bulk: Bulk,
     /// This one and the bulk lane, while they are driven: questions are answered over either.
     driven: AtomicUsize,
+    pub(super) traces: Option<Arc<dyn Traces>>,
     lets_peer_end_first: AtomicBool,
 }
 
@@ -57,22 +61,15 @@ pub(crate) struct LaneBounds {
     pub(crate) backlog_bytes_max: usize,
 }
 
-/// 255 correlation ids of ten bytes, or a topic's name; an actor, a fingerprint, header fields.
-const HEADER_BYTES_MAX: usize = 3 << 10;
-
 impl LaneBounds {
     pub(crate) const BACKLOG_BYTES_MAX: usize = 16 << 20;
-
-    /// The largest payload that goes into a frame of the data lane: beside the largest header it fits.
-    pub(super) fn payload_max(&self) -> usize {
-        self.frame_bytes_max - HEADER_BYTES_MAX.min(self.frame_bytes_max / 2)
-    }
 }
 
 #[derive(Default)]
 struct Scratch {
     payload: Vec<u8>,
-    asks: Vec<u64>,
+    asked: Asked,
+    fields: Vec<u8>,
 }
 
 thread_local! {
@@ -80,7 +77,8 @@ thread_local! {
     /// no message costs an allocation. Taken while in use: a `Serialize` that sends gets another.
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
     /// The questions in what this thread encodes just now.
-    static ASKED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    static ASKED: RefCell<Asked> =
+        const { RefCell::new(Asked { ids: Vec::new(), until: Vec::new() }) };
 }
 
 /// Keeps a thread's scratch from holding on to the largest message that it ever saw.
@@ -90,6 +88,7 @@ impl DataLane {
     pub(crate) fn new(home: Arc<dyn Home>, peer: Arc<str>, bounds: &LaneBounds) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            traces: home.traces(),
             home,
             peer,
             outbox: Outbox::new(bounds.backlog_bytes_max),
@@ -110,23 +109,40 @@ impl DataLane {
         &self,
         wire: &Arc<dyn Wire>,
         encode: Encode<'_>,
-        then: impl FnOnce(&mut Scratch) -> R,
+        trace: Option<&TraceContext>,
+        then: impl FnOnce(Header<'_>, &mut Vec<u8>) -> R,
     ) -> Result<R, EncodeError> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let outer = ASKED.replace(std::mem::take(&mut scratch.asks));
+        let outer = ASKED.replace(std::mem::take(&mut scratch.asked));
         scratch.payload.clear();
         let encoded = wire::scope(wire, || encode(&mut scratch.payload, self.bulk.bytes_max()));
-        scratch.asks = ASKED.replace(outer);
+        scratch.asked = ASKED.replace(outer);
+        let Scratch { payload, asked, fields } = &mut *scratch;
+        fields.clear();
+        asked.put_fields(fields);
+        if let Some(trace) = trace {
+            let untraced = fields.len();
+            let fits = |fields: &[u8]| {
+                let header = Header { asks: &asked.ids, fields };
+                header.bytes_max() + payload.len() <= self.frame_bytes_max
+            };
+            frame::put_trace(fields, trace);
+            // A message that fits into a frame without its trace goes without.
+            if !fits(fields) && fits(&fields[..untraced]) {
+                fields.truncate(untraced);
+            }
+        }
+        let header = Header { asks: &asked.ids, fields };
         let result = match encoded {
-            Ok(()) => Ok(then(&mut scratch)),
+            Ok(()) => Ok(then(header, payload)),
             Err(why) => {
-                self.roll_back(&scratch.asks);
+                self.roll_back(&asked.ids);
                 Err(why)
             }
         };
-        scratch.asks.clear();
-        if scratch.payload.capacity() > SCRATCH_KEPT_BYTES {
-            scratch.payload = Vec::new();
+        asked.clear();
+        if payload.capacity() > SCRATCH_KEPT_BYTES {
+            *payload = Vec::new();
         }
         SCRATCH.set(Some(scratch));
         result
@@ -157,20 +173,26 @@ impl DataLane {
             too_many.set(encoded.is_err() && self.own_asks.len() >= ASKS_MAX);
             encoded
         };
-        let sent = self.encode(wire, &mut encode, |scratch| {
-            let Scratch { payload, asks } = scratch;
-            if self.bulk.is_for(payload.len()) {
+        let given_up = self.own_asks.given_up();
+        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let sent = self.encode(wire, &mut encode, trace.as_ref(), |header, payload| {
+            if self.bulk.is_for(payload.len(), header.bytes_max() + payload.len()) {
                 let mut head = Vec::new();
-                frame::message(&mut head, to, schema, asks, &[]);
-                return self.send_large(head, Target::Actor(to), scratch);
+                frame::message(&mut head, to, schema, header, &[]);
+                // Those of its questions that were given up before are cancelled when it is there.
+                return self.send_large(head, Target::Actor(to), header.asks, payload);
             }
             let sent = self.outbox.send(|buffer| {
-                frame::message(buffer, to, schema, asks, payload);
+                frame::message(buffer, to, schema, header, payload);
             });
-            sent.map_err(|_| {
-                self.roll_back(asks);
+            sent.map_err(|LaneClosed| {
+                self.roll_back(header.asks);
                 self.unreachable()
-            })
+            })?;
+            if self.own_asks.given_up() != given_up {
+                self.cancel_again(header.asks);
+            }
+            Ok(())
         });
         match sent {
             Ok(sent) => sent,
@@ -184,14 +206,28 @@ impl DataLane {
         &self,
         mut head: Vec<u8>,
         target: Target,
-        scratch: &mut Scratch,
+        asks: &[u64],
+        payload: &mut Vec<u8>,
     ) -> Result<(), RouteError> {
         let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
         head.drain(..LENGTH_BYTES);
-        let mut payload = std::mem::take(&mut scratch.payload);
+        let mut payload = std::mem::take(payload);
         payload.shrink_to_fit();
-        let asks = std::mem::take(&mut scratch.asks);
-        Bulk::send(lane, Letter { head, payload: Arc::new(payload), asks, target })
+        let (payload, asks) = (Arc::new(payload), asks.to_vec());
+        Bulk::send(lane, Letter { head, payload, asks, target })
+    }
+
+    /// Cancels those questions of a message that were given up before it was sent: the peer heard of
+    /// that when it did not know them yet.
+    #[cold]
+    fn cancel_again(&self, asks: &[u64]) {
+        for ask in asks {
+            if !self.own_asks.is_open(*ask) {
+                self.exempt(|buffer| {
+                    frame::cancel(buffer, *ask);
+                });
+            }
+        }
     }
 
     /// Appends something published here, if the receiver's credit allows.
@@ -202,7 +238,8 @@ impl DataLane {
         payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
         self.look_for_room(|| Target::Topic(topic.into()))?;
-        if self.bulk.is_for(payload.len()) {
+        let whole = Header::default().bytes_max() + topic.len() + payload.len();
+        if self.bulk.is_for(payload.len(), whole) {
             let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
             let mut head = Vec::new();
             frame::publication(&mut head, topic, schema, &[]);
@@ -265,6 +302,15 @@ impl DataLane {
         self.own_asks.len() + self.peers_asks.len()
     }
 
+    /// As if the peer had granted so many bytes in total.
+    pub(crate) fn grant(&self, bytes: u64) {
+        self.outbox.grant(bytes);
+    }
+
+    pub(crate) fn open_asks(&self) -> OpenAsks {
+        OpenAsks { ours: self.own_asks.len(), theirs: self.peers_asks.len() }
+    }
+
     pub(super) fn exempt(&self, write: impl FnOnce(&mut Vec<u8>)) {
         // A closed lane has failed all questions on the other side too.
         let _ = self.outbox.send_exempt(write);
@@ -281,7 +327,8 @@ impl DataLane {
     }
 
     /// One of the lanes that questions are answered over is driven until what this returns is
-    /// dropped. The last one to end fails the questions that wait.
+    /// dropped. The last one to end fails the questions that wait, and tells those who answer the
+    /// peer's.
     pub(super) fn is_driven(self: &Arc<Self>) -> Driven {
         self.driven.fetch_add(1, Ordering::AcqRel);
         Driven(self.clone())
@@ -319,6 +366,7 @@ impl Drop for Driven {
     fn drop(&mut self) {
         if self.0.driven.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
+            self.0.peers_asks.cancel_all();
         }
     }
 }
@@ -344,15 +392,16 @@ impl Wire for DataLane {
     fn expect_answer(&self, pending: Arc<dyn Pending>) -> Result<u64, WireError> {
         let too_many = WireError::TooManyAsks { max: ASKS_MAX };
         ASKED.with_borrow_mut(|asked| {
-            if asked.len() == ASKS_PER_MESSAGE_MAX {
+            if asked.ids.len() == ASKS_PER_MESSAGE_MAX {
                 return Err(WireError::TooManyAsks { max: ASKS_PER_MESSAGE_MAX });
             }
             let correlation = self.own_asks.open(pending.clone()).ok_or(too_many)?;
-            asked.push(correlation);
+            asked.ids.push(correlation);
+            asked.until.push(pending.until());
             let lane = self.me.clone();
             pending.on_cancel(Box::new(move || {
                 if let Some(lane) = lane.upgrade()
-                    && lane.own_asks.close(correlation).is_some()
+                    && lane.own_asks.give_up(correlation)
                 {
                     lane.exempt(|buffer| {
                         frame::cancel(buffer, correlation);
@@ -366,7 +415,7 @@ impl Wire for DataLane {
 
     fn answers(&self, correlation: u64) -> Result<Arc<dyn Answers>, WireError> {
         match self.me.upgrade() {
-            Some(lane) if self.peers_asks.knows(correlation) => Ok(lane),
+            Some(lane) if self.peers_asks.find(correlation).is_some() => Ok(lane),
             _ => Err(WireError::UnknownCorrelation(correlation)),
         }
     }
@@ -379,24 +428,23 @@ impl Answers for DataLane {
         if self.outbox.is_overfull() {
             return self.send_refusal(correlation, &Unanswered::Overloaded);
         }
-        let sent = self.encode(&wire, encode, |scratch| {
-            let Scratch { payload, asks } = scratch;
-            let is_large = self.bulk.is_for(payload.len());
+        let sent = self.encode(&wire, encode, None, |header, payload| {
+            let is_large = self.bulk.is_for(payload.len(), header.bytes_max() + payload.len());
             if is_large && self.bulk.is_overfull() {
-                self.roll_back(asks);
+                self.roll_back(header.asks);
                 return self.send_refusal(correlation, &Unanswered::Overloaded);
             }
             if !self.peers_asks.close(correlation) {
-                return self.roll_back(asks);
+                return self.roll_back(header.asks);
             }
             if is_large {
                 let mut head = Vec::new();
-                frame::answer(&mut head, correlation, asks, &[]);
+                frame::answer(&mut head, correlation, header, &[]);
                 head.drain(..LENGTH_BYTES);
-                return self.bulk.answer(head, std::mem::take(payload), std::mem::take(asks));
+                return self.bulk.answer(head, std::mem::take(payload), header.asks.to_vec());
             }
             self.exempt(|buffer| {
-                frame::answer(buffer, correlation, asks, payload);
+                frame::answer(buffer, correlation, header, payload);
             });
         });
         if let Err(why) = sent {
@@ -411,7 +459,15 @@ impl Answers for DataLane {
     }
 
     fn is_cancelled(&self, correlation: u64) -> bool {
-        self.outbox.is_closed() || self.peers_asks.is_cancelled(correlation)
+        self.peers_asks.find(correlation).is_none() || self.outbox.is_closed()
+    }
+
+    fn until(&self, correlation: u64) -> Option<Instant> {
+        self.peers_asks.find(correlation).flatten()
+    }
+
+    fn on_cancel(&self, correlation: u64, cancel: Box<dyn FnOnce() + Send>) {
+        self.peers_asks.on_cancel(correlation, cancel);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -25,9 +26,12 @@ pub(in crate::lane) const NOBODY: u64 = 2;
 pub(in crate::lane) const A_WHILE: Duration = Duration::from_secs(3600);
 
 /// A node with one actor.
+#[derive(Default)]
 pub(in crate::lane) struct Yard {
     pub(in crate::lane) keeper: Arc<Keeper>,
     pub(in crate::lane) letters: Mutex<Vec<DeadLetter>>,
+    /// What was published elsewhere is held by a subscriber that is behind.
+    pub(in crate::lane) published: Mutex<Vec<Charge>>,
 }
 
 impl Home for Yard {
@@ -43,7 +47,9 @@ impl Home for Yard {
         (id == KEEPER).then(|| self.keeper.clone() as _)
     }
 
-    fn publication(&self, _: &Publication<'_>) {}
+    fn publication(&self, _: &Publication<'_>, charge: Charge) {
+        self.published.lock().push(charge);
+    }
 
     fn dead_letter(&self, letter: DeadLetter) {
         self.letters.lock().push(letter);
@@ -100,6 +106,18 @@ impl Deliver for Keeper {
         Watch::new(oneshot::channel().1, Exit::Killed)
     }
 
+    fn gets_on(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn depth(&self) -> u64 {
+        self.0.lock().len() as u64
+    }
+
+    fn kill(&self) -> bool {
+        false
+    }
+
     fn on_gone(&self, _: Box<dyn FnOnce() + Send>) {}
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -112,9 +130,15 @@ impl Deliver for Keeper {
 pub(in crate::lane) struct Asked {
     pub(in crate::lane) outcome: Mutex<Option<Result<Vec<u8>, Unanswered>>>,
     cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    until: Option<Instant>,
 }
 
 impl Asked {
+    /// Its asker waits until then.
+    pub(in crate::lane) fn until(until: Instant) -> Self {
+        Self { until: Some(until), ..Self::default() }
+    }
+
     pub(in crate::lane) fn give_up(&self) {
         let cancel = self.cancel.lock().take();
         cancel.expect("it was sent")();
@@ -132,6 +156,10 @@ impl Pending for Asked {
 
     fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
         *self.cancel.lock() = Some(cancel);
+    }
+
+    fn until(&self) -> Option<Instant> {
+        self.until
     }
 }
 
@@ -154,7 +182,7 @@ fn bounds(frame_bytes_max: usize, backlog_bytes_max: usize) -> LaneBounds {
 
 /// A lane whose stream holds `pipe_bytes` each way, and whose own bounds are as given.
 fn open(pipe_bytes: usize, frame_bytes_max: usize, backlog_bytes_max: usize) -> Bench {
-    let yard = Arc::new(Yard { keeper: Arc::default(), letters: Mutex::default() });
+    let yard = Arc::new(Yard::default());
     let lane = DataLane::new(yard.clone(), "b".into(), &bounds(frame_bytes_max, backlog_bytes_max));
     let (ours, theirs) = tokio::io::duplex(pipe_bytes);
     let end = tokio::spawn(lane.clone().run(Box::new(ours)));
@@ -551,7 +579,7 @@ async fn a_closed_lane_still_takes_what_the_peer_has_sent() {
     let question = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&question) else { panic!("no question") };
     let mut answer = Vec::new();
-    frame::answer(&mut answer, asks.clone().next().unwrap(), &[], b"late");
+    frame::answer(&mut answer, asks.clone().next().unwrap().correlation, &[], b"late");
     bench.lane.close();
     assert!(bench.has_ended().await);
     bench.send(&answer).await;
@@ -598,7 +626,7 @@ async fn an_answer_finds_its_question_once() {
     let asked = bench.ask().unwrap();
     let body = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
-    let id = asks.last().unwrap();
+    let id = asks.last().unwrap().correlation;
     let mut bytes = Vec::new();
     frame::answer(&mut bytes, id, &[], b"first");
     frame::answer(&mut bytes, id, &[], b"second");
@@ -614,7 +642,7 @@ async fn a_question_that_was_given_up_frees_its_slot_here_and_tells_the_peer() {
     let asked = bench.ask().unwrap();
     let body = bench.reply().await.unwrap();
     let Ok(Frame::Message { asks, .. }) = Frame::read(&body) else { panic!() };
-    let id = asks.last().unwrap();
+    let id = asks.last().unwrap().correlation;
     asked.give_up();
     assert_eq!(bench.lane.asks_in_flight(), 0);
     let body = bench.reply().await.unwrap();
@@ -626,6 +654,26 @@ async fn a_question_that_was_given_up_frees_its_slot_here_and_tells_the_peer() {
     bench.send(&late).await;
     assert_eq!((asked.outcome.lock().clone(), next.outcome.lock().clone()), (None, None));
     assert_eq!(bench.lane.asks_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_given_up_while_it_is_sent_is_cancelled_behind_it() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let asked = Arc::new(Asked::default());
+    let wire: Arc<dyn Wire> = bench.lane.clone();
+    let mut encode: Encode<'_> = &mut |_, _| {
+        wire.expect_answer(asked.clone()).expect("there is room");
+        asked.give_up();
+        Ok(())
+    };
+    bench.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode).unwrap();
+    let mut last = None;
+    while let Some(body) = bench.reply().await {
+        last = Some(body);
+    }
+    assert!(matches!(Frame::read(&last.unwrap()), Ok(Frame::Cancel { .. })));
+    assert_eq!(bench.lane.asks_in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -650,6 +698,84 @@ async fn a_question_that_the_peer_gave_up_is_known_as_such_and_its_slot_is_free(
         matches!(Frame::read(&body), Ok(Frame::Answer { correlation, .. }) if correlation == again)
     );
     assert_eq!(bench.lane.asks_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_comes_too_late_is_refused_unread() {
+    let mut bench = usual();
+    let mut fields = Vec::new();
+    frame::put_deadlines(&mut fields, [Some(Duration::ZERO)].into_iter());
+    let mut late = Vec::new();
+    let header = Header { asks: &[3], fields: &fields };
+    frame::message(&mut late, KEEPER, SCHEMA, header, b"not even a note");
+    bench.send(&late).await;
+    assert_eq!(refusal_of(&bench.reply().await.unwrap()), (3, Unanswered::Expired));
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    // Its asker is told; it is nobody's dead letter.
+    assert!(bench.yard.letters.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_runs_from_when_the_question_was_read() {
+    let mut bench = usual();
+    let mut fields = Vec::new();
+    frame::put_deadlines(&mut fields, [Some(2 * A_WHILE), None].into_iter());
+    let mut payload = Vec::new();
+    codec::encode(&(Vec::<u8>::new(), vec![3_u64, 4]), &mut payload, 100).unwrap();
+    let mut frame = Vec::new();
+    let header = Header { asks: &[3, 4], fields: &fields };
+    frame::message(&mut frame, KEEPER, SCHEMA, header, &payload);
+    bench.send(&frame).await;
+    let replies = bench.yard.keeper.replies();
+    let remaining: Vec<_> = replies.iter().map(Reply::remaining).collect();
+    assert_eq!(remaining, [Some(A_WHILE), None]);
+    tokio::time::sleep(2 * A_WHILE).await;
+    assert_eq!(replies[0].remaining(), Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_its_header_takes_beyond_a_frame_does_not_go_over_this_lane() {
+    let mut bench = usual();
+    bench.send(&credit(u64::MAX)).await;
+    let wire: Arc<dyn Wire> = bench.lane.clone();
+    let asked: Vec<_> = (0..200).map(|_| Arc::new(Asked::default())).collect();
+    let mut encode: Encode<'_> = &mut |buffer, _| {
+        for asked in &asked {
+            wire.expect_answer(asked.clone()).expect("there is room");
+        }
+        buffer.resize(frame::FRAME_BYTES_MAX - 64, 0);
+        Ok(())
+    };
+    let sent = bench.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode);
+    let Err(RouteError::Waits(waits)) = sent else { panic!("{sent:?}") };
+    let body = bench.reply().await.unwrap();
+    assert_eq!(Frame::read(&body), Ok(Frame::BulkWanted));
+    // Who does not wait for that lane has asked nothing.
+    drop(waits);
+    assert_eq!(bench.lane.asks_in_flight(), 0);
+    bench.tell(10).unwrap();
+    let body = bench.reply().await.unwrap();
+    assert!(body.len() < 100, "a frame that the peer would end the link for was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_comes_after_a_later_one_in_its_slot_is_refused_and_ends_nothing() {
+    let mut bench = usual();
+    let ask = |asks: &[u64]| {
+        let mut payload = Vec::new();
+        codec::encode(&(Vec::<u8>::new(), asks), &mut payload, 100).unwrap();
+        let mut bytes = Vec::new();
+        frame::message(&mut bytes, KEEPER, SCHEMA, asks, &payload);
+        bytes
+    };
+    let (early, late) = (9, 1 << 32 | 9);
+    bench.send(&ask(&[late])).await;
+    // Another one in the same message is not left without an answer.
+    bench.send(&ask(&[early, 4])).await;
+    assert_eq!(refusal_of(&bench.reply().await.unwrap()), (4, Unanswered::Dropped));
+    let reply = bench.yard.keeper.replies().pop().unwrap();
+    assert!(!reply.is_cancelled());
+    assert!(!bench.end.is_finished());
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use umbel_actors::codec;
-use umbel_actors::wire::{self, Charge, Credit, Deliver, Unanswered, Wire};
-use umbel_actors::{DeadLetter, DeadLetterReason};
+use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
+use umbel_actors::{DeadLetter, DeadLetterReason, TraceContext};
 
 use super::asks::BadAsk;
 use super::bulk::Disorder;
@@ -230,9 +230,9 @@ impl Driver {
         // Not a clone of the `Arc`: that would be two atomic operations a frame.
         let lane = &self.lane;
         match frame {
-            Frame::Message { actor, schema, asks, payload } => {
+            Frame::Message { actor, schema, asks, trace, payload } => {
                 self.receive(bytes)?;
-                self.open_asks(asks)?;
+                let outdated = !self.open_asks(asks)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 let goes_on = matches!(
                     following,
@@ -240,7 +240,14 @@ impl Driver {
                 );
                 let charge = (!goes_on || self.owed >= CHARGED_BYTES)
                     .then(|| self.accounts.charge(actor, std::mem::take(&mut self.owed)));
-                let delivered = self.deliver(actor, schema, payload, charge);
+                let delivered = if asks.are_late() {
+                    Err(Unanswered::Expired)
+                } else if outdated {
+                    Err(Unanswered::Dropped)
+                } else {
+                    let trace = trace_of(&self.lane, trace);
+                    traced(trace, || self.deliver(actor, schema, payload, charge))
+                };
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
                 }
@@ -259,11 +266,11 @@ impl Driver {
             Frame::Publication { topic, schema, payload } => {
                 self.receive(bytes)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
-                // Subscribers have queues of their own: nothing of it stays here.
-                self.lane.inbound.release(std::mem::take(&mut self.owed));
+                let owed = std::mem::take(&mut self.owed);
+                let charge = Charge::new(self.lane.inbound.clone(), owed);
                 let lane = &self.lane;
                 let limits = lane.limits;
-                lane.home.publication(&Publication { topic, schema, payload, limits });
+                lane.home.publication(&Publication { topic, schema, payload, limits }, charge);
             }
             Frame::Undelivered { actor, why } => {
                 let why = DeadLetterReason::Refused(refusal(why, lane));
@@ -293,11 +300,20 @@ impl Driver {
         Ok(())
     }
 
-    fn open_asks(&self, asks: Asks<'_>) -> Result<(), LaneEnd> {
+    /// False where the slot of one of them is in use for a later question already: the peer had given
+    /// that one up before the message was written, and whoever asks the later one was quicker.
+    fn open_asks(&self, asks: Asks<'_>) -> Result<bool, LaneEnd> {
+        let mut all = true;
         for ask in asks {
-            self.lane.peers_asks.open(ask).map_err(|_: BadAsk| LaneEnd::BadCorrelation(ask))?;
+            match self.lane.peers_asks.open(ask.correlation, ask.until()) {
+                Ok(()) => {}
+                Err(BadAsk::Stale) => all = false,
+                Err(BadAsk::Slot | BadAsk::InUse) => {
+                    return Err(LaneEnd::BadCorrelation(ask.correlation));
+                }
+            }
         }
-        Ok(())
+        Ok(all)
     }
 
     fn deliver(
@@ -323,18 +339,16 @@ impl Driver {
 
     fn undelivered(&self, actor: u64, asks: Asks<'_>, why: Unanswered) {
         let lane = &self.lane;
-        if asks.clone().next().is_none() {
+        if asks.is_empty() {
             let bytes = encoded(&why);
             lane.exempt(|buffer| {
                 frame::undelivered(buffer, actor, &bytes);
             });
         }
         for ask in asks {
-            lane.send_refusal(ask, &why);
+            lane.send_refusal(ask.correlation, &why);
         }
-        let letter =
-            DeadLetter::new(format!("actor {actor}"), "?", 1, DeadLetterReason::Undeliverable(why));
-        lane.home.dead_letter(letter);
+        bury(lane, actor, why);
     }
 
     /// Whether something was written.
@@ -418,6 +432,32 @@ impl Driver {
     }
 }
 
+/// The trace that a message goes on with.
+pub(super) fn trace_of(lane: &DataLane, trace: Option<&[u8]>) -> Option<TraceContext> {
+    // One that is not right is as none, as W3C has it.
+    trace.filter(|_| lane.traces.is_some()).and_then(|trace| TraceContext::read(trace).ok())
+}
+
+/// Does it as a part of the trace, if there is one.
+pub(super) fn traced<R>(trace: Option<TraceContext>, work: impl FnOnce() -> R) -> R {
+    match trace {
+        None => work(),
+        Some(trace) => wire::traced(trace, work),
+    }
+}
+
+/// A message for an actor came to nothing: says so here. Of one that came too late only its number is
+/// of interest.
+pub(super) fn bury(lane: &DataLane, actor: u64, why: Unanswered) {
+    if why == Unanswered::Expired {
+        metrics::counter!("umbel_questions_skipped_total", "peer" => lane.peer.clone())
+            .increment(1);
+        return;
+    }
+    let why = DeadLetterReason::Undeliverable(why);
+    lane.home.dead_letter(DeadLetter::new(format!("actor {actor}"), "?", 1, why));
+}
+
 /// Puts a message into a mailbox.
 pub(super) fn hand_over(
     lane: &DataLane,
@@ -445,7 +485,7 @@ pub(super) fn take_answer(lane: &DataLane, correlation: u64, asks: Asks<'_>, pay
                 pending.fail(panicked());
             }
         }
-        None => asks.for_each(|ask| lane.send_refusal(ask, &Unanswered::Dropped)),
+        None => asks.for_each(|ask| lane.send_refusal(ask.correlation, &Unanswered::Dropped)),
     }
 }
 

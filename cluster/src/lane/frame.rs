@@ -19,9 +19,19 @@
 //! Flags: 1, correlation ids follow (their number in one byte, then each as `var`); 2, header fields
 //! follow (`var` length of all; each a tag byte, `var` length, bytes). A field whose tag has its
 //! highest bit set must be understood; others are skipped. Unknown flags are refused, so an old node
-//! refuses what it would misread.
+//! refuses what it would misread. Of a field that comes twice the first counts.
+//!
+//! | field | bytes |
+//! |---|---|
+//! | 1 deadlines | for each correlation id, in order, a `var`: 0 where nothing is known, else the microseconds that its asker still waited when the frame was written, and one more |
+//! | 2 trace | the trace that the message goes on with: trace id (16), span id (8), flags (1), all big endian, and `tracestate`; one that is not right is left out |
+
+mod header;
 
 use thiserror::Error;
+
+pub(crate) use self::header::{Ask, Asks, Header, put_deadlines, put_trace};
+use self::header::{asks, fields, flags};
 
 /// The largest frame that a lane takes unless it is told otherwise, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -43,34 +53,48 @@ const PAUSE: u8 = 8;
 const RESUME: u8 = 9;
 const BULK_WANTED: u8 = 10;
 
-const ASKS: u8 = 1;
-const FIELDS: u8 = 2;
-
 /// A frame as it lies in the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    Message { actor: u64, schema: u32, asks: Asks<'a>, payload: &'a [u8] },
-    Answer { correlation: u64, asks: Asks<'a>, payload: &'a [u8] },
-    Refusal { correlation: u64, why: &'a [u8] },
-    Credit { granted: u64 },
-    Cancel { correlation: u64 },
-    Publication { topic: &'a str, schema: u32, payload: &'a [u8] },
-    Undelivered { actor: u64, why: &'a [u8] },
-    Pause { actor: u64 },
-    Resume { actor: u64 },
+    Message {
+        actor: u64,
+        schema: u32,
+        asks: Asks<'a>,
+        /// The bytes of a trace context.
+        trace: Option<&'a [u8]>,
+        payload: &'a [u8],
+    },
+    Answer {
+        correlation: u64,
+        asks: Asks<'a>,
+        payload: &'a [u8],
+    },
+    Refusal {
+        correlation: u64,
+        why: &'a [u8],
+    },
+    Credit {
+        granted: u64,
+    },
+    Cancel {
+        correlation: u64,
+    },
+    Publication {
+        topic: &'a str,
+        schema: u32,
+        payload: &'a [u8],
+    },
+    Undelivered {
+        actor: u64,
+        why: &'a [u8],
+    },
+    Pause {
+        actor: u64,
+    },
+    Resume {
+        actor: u64,
+    },
     BulkWanted,
-}
-
-/// The correlation ids of a message: checked, and decoded as they are iterated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asks<'a>(&'a [u8]);
-
-impl Iterator for Asks<'_> {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        if self.0.is_empty() { None } else { var(&mut self.0).ok() }
-    }
 }
 
 /// Why bytes are not a frame. The connection cannot go on: the two ends disagree.
@@ -86,6 +110,8 @@ pub(crate) enum FrameError {
     UnknownFlags(u8),
     #[error("a frame with the header field {0:#04x}, which must be understood and is not")]
     UnknownField(u8),
+    #[error("a frame whose header field {0:#04x} holds nonsense")]
+    Field(u8),
     #[error("a number that does not end")]
     Number,
     #[error("a topic whose name is not text")]
@@ -112,15 +138,15 @@ impl<'a> Frame<'a> {
                 let flags = flags(rest)?;
                 let actor = var(rest)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                let asks = asks(flags, rest)?;
-                fields(flags, rest)?;
-                Self::Message { actor, schema, asks, payload: rest }
+                let mut asks = asks(flags, rest)?;
+                let trace = fields(flags, rest, &mut asks)?;
+                Self::Message { actor, schema, asks, trace, payload: rest }
             }
             ANSWER => {
                 let flags = flags(rest)?;
                 let correlation = var(rest)?;
-                let asks = asks(flags, rest)?;
-                fields(flags, rest)?;
+                let mut asks = asks(flags, rest)?;
+                fields(flags, rest, &mut asks)?;
                 Self::Answer { correlation, asks, payload: rest }
             }
             REFUSAL => Self::Refusal { correlation: var(rest)?, why: rest },
@@ -132,7 +158,7 @@ impl<'a> Frame<'a> {
                 let name = take(rest, length)?;
                 let topic = std::str::from_utf8(name).map_err(|_| FrameError::Topic)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                fields(flags, rest)?;
+                fields(flags, rest, &mut Asks::default())?;
                 Self::Publication { topic, schema, payload: rest }
             }
             UNDELIVERED => Self::Undelivered { actor: var(rest)?, why: rest },
@@ -155,6 +181,20 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Reads frame after frame, and says what became of the last: the doors of `fuzzing` lead here.
+pub(crate) fn read_frames(mut bytes: &[u8], bytes_max: usize) -> Result<usize, FrameError> {
+    let mut read = 0;
+    while let Some(length) = first_length(bytes, bytes_max)? {
+        let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else { break };
+        if let Frame::Message { asks, .. } | Frame::Answer { asks, .. } = Frame::read(body)? {
+            assert!(asks.count() <= ASKS_PER_MESSAGE_MAX, "one byte counts them");
+        }
+        bytes = &bytes[LENGTH_BYTES + length..];
+        read += 1;
+    }
+    Ok(read)
+}
+
 /// Appends a whole frame: what `body` writes behind the kind, under its length.
 pub(super) fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = into.len();
@@ -168,27 +208,34 @@ pub(super) fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>
     length
 }
 
-pub(crate) fn message(
+pub(crate) fn message<'a>(
     into: &mut Vec<u8>,
     actor: u64,
     schema: u32,
-    asks: &[u64],
+    header: impl Into<Header<'a>>,
     payload: &[u8],
 ) -> usize {
+    let header = header.into();
     frame(into, MESSAGE, |into| {
-        into.push(if asks.is_empty() { 0 } else { ASKS });
+        into.push(header.flags());
         put_var(into, actor);
         into.extend_from_slice(&schema.to_le_bytes());
-        put_asks(into, asks);
+        header.put(into);
         into.extend_from_slice(payload);
     })
 }
 
-pub(crate) fn answer(into: &mut Vec<u8>, correlation: u64, asks: &[u64], payload: &[u8]) -> usize {
+pub(crate) fn answer<'a>(
+    into: &mut Vec<u8>,
+    correlation: u64,
+    header: impl Into<Header<'a>>,
+    payload: &[u8],
+) -> usize {
+    let header = header.into();
     frame(into, ANSWER, |into| {
-        into.push(if asks.is_empty() { 0 } else { ASKS });
+        into.push(header.flags());
         put_var(into, correlation);
-        put_asks(into, asks);
+        header.put(into);
         into.extend_from_slice(payload);
     })
 }
@@ -256,50 +303,6 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], FrameError> {
     Ok(first)
 }
 
-fn flags(rest: &mut &[u8]) -> Result<u8, FrameError> {
-    let flags = byte(rest)?;
-    if flags & !(ASKS | FIELDS) != 0 { Err(FrameError::UnknownFlags(flags)) } else { Ok(flags) }
-}
-
-fn asks<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Asks<'a>, FrameError> {
-    if flags & ASKS == 0 {
-        return Ok(Asks::default());
-    }
-    let count = byte(rest)?;
-    let start = *rest;
-    for _ in 0..count {
-        var(rest)?;
-    }
-    Ok(Asks(&start[..start.len() - rest.len()]))
-}
-
-fn put_asks(into: &mut Vec<u8>, asks: &[u64]) {
-    debug_assert!(asks.len() <= ASKS_PER_MESSAGE_MAX);
-    if !asks.is_empty() {
-        into.push(asks.len() as u8);
-        for ask in asks {
-            put_var(into, *ask);
-        }
-    }
-}
-
-fn fields(flags: u8, rest: &mut &[u8]) -> Result<(), FrameError> {
-    if flags & FIELDS == 0 {
-        return Ok(());
-    }
-    let length = var(rest)?;
-    let mut fields = take(rest, length)?;
-    while !fields.is_empty() {
-        let tag = byte(&mut fields)?;
-        let length = var(&mut fields)?;
-        take(&mut fields, length)?;
-        if tag & 0x80 != 0 {
-            return Err(FrameError::UnknownField(tag));
-        }
-    }
-    Ok(())
-}
-
 pub(super) fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
@@ -325,105 +328,4 @@ pub(super) fn put_var(into: &mut Vec<u8>, mut number: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn body(bytes: &[u8]) -> &[u8] {
-        let length = first_length(bytes, usize::MAX).unwrap().unwrap();
-        assert_eq!(bytes.len(), LENGTH_BYTES + length);
-        &bytes[LENGTH_BYTES..]
-    }
-
-    proptest! {
-        #[test]
-        fn a_message_reads_as_it_was_written(
-            actor: u64,
-            schema: u32,
-            asks in prop::collection::vec(any::<u64>(), 0..5),
-            payload: Vec<u8>,
-        ) {
-            let mut bytes = Vec::new();
-            message(&mut bytes, actor, schema, &asks, &payload);
-            let Frame::Message { actor: a, schema: s, asks: k, payload: p } =
-                Frame::read(body(&bytes)).unwrap() else { panic!() };
-            prop_assert_eq!((a, s, k.collect::<Vec<_>>(), p), (actor, schema, asks, &payload[..]));
-        }
-
-        #[test]
-        fn arbitrary_bytes_are_a_frame_or_an_error(bytes: Vec<u8>) {
-            if let Ok(Frame::Message { asks, .. }) = Frame::read(&bytes) {
-                prop_assert!(asks.count() <= ASKS_PER_MESSAGE_MAX);
-            }
-        }
-    }
-
-    #[test]
-    fn the_other_frames_read_as_they_were_written() {
-        let mut bytes = Vec::new();
-        answer(&mut bytes, 300, &[1, 2], b"yes");
-        let Ok(Frame::Answer { correlation: 300, asks, payload: b"yes" }) =
-            Frame::read(body(&bytes))
-        else {
-            panic!()
-        };
-        assert_eq!(asks.collect::<Vec<_>>(), [1, 2]);
-        bytes.clear();
-        refusal(&mut bytes, 1, b"no");
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Refusal { correlation: 1, why: b"no" }));
-        bytes.clear();
-        credit(&mut bytes, u64::MAX);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Credit { granted: u64::MAX }));
-        bytes.clear();
-        cancel(&mut bytes, 7);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Cancel { correlation: 7 }));
-        bytes.clear();
-        publication(&mut bytes, "news", 5, b"hear");
-        let heard = Frame::Publication { topic: "news", schema: 5, payload: b"hear" };
-        assert_eq!(Frame::read(body(&bytes)), Ok(heard));
-        bytes.clear();
-        undelivered(&mut bytes, 9, b"gone");
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Undelivered { actor: 9, why: b"gone" }));
-        bytes.clear();
-        pause(&mut bytes, 9);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Pause { actor: 9 }));
-        bytes.clear();
-        resume(&mut bytes, 9);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Resume { actor: 9 }));
-        bytes.clear();
-        bulk_wanted(&mut bytes);
-        assert_eq!(Frame::read(body(&bytes)), Ok(Frame::BulkWanted));
-    }
-
-    #[test]
-    fn the_bytes_of_a_message_are_what_they_were_when_the_protocol_was_frozen() {
-        let mut bytes = Vec::new();
-        message(&mut bytes, 300, 0x0403_0201, &[5], b"x");
-        assert_eq!(bytes, [11, 0, 0, 0, 1, 1, 0xac, 2, 1, 2, 3, 4, 1, 5, b'x']);
-    }
-
-    #[test]
-    fn a_field_that_must_be_understood_is_refused_and_another_is_skipped() {
-        let with = |tag: u8| [MESSAGE, FIELDS, 1, 0, 0, 0, 0, 3, tag, 1, 9, b'p'];
-        assert_eq!(Frame::read(&with(0x81)), Err(FrameError::UnknownField(0x81)));
-        assert!(matches!(Frame::read(&with(1)), Ok(Frame::Message { payload: b"p", .. })));
-    }
-
-    #[test]
-    fn what_an_old_node_does_not_know_it_refuses() {
-        assert_eq!(Frame::read(&[99]), Err(FrameError::UnknownKind(99)));
-        assert_eq!(Frame::read(&[MESSAGE, 4, 1, 0, 0, 0, 0]), Err(FrameError::UnknownFlags(4)));
-        assert_eq!(Frame::read(&[]), Err(FrameError::Truncated));
-        assert_eq!(Frame::read(&[CANCEL, 0xff]), Err(FrameError::Truncated));
-        let endless = [&[CANCEL][..], &[0xff; 10]].concat();
-        assert_eq!(Frame::read(&endless), Err(FrameError::Number));
-    }
-
-    #[test]
-    fn a_length_beyond_the_limit_is_refused_before_anything_is_reserved() {
-        let lie = u32::MAX.to_le_bytes();
-        assert!(matches!(first_length(&lie, 1024), Err(FrameError::TooLarge { .. })));
-        assert_eq!(first_length(&lie[..3], 1024), Ok(None));
-    }
-}
+mod tests;

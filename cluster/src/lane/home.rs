@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use umbel_actors::DeadLetter;
 use umbel_actors::codec::Limits;
-use umbel_actors::wire::{ActorPath, Deliver, Imported, WireError};
+use umbel_actors::wire::{ActorPath, Charge, Deliver, Imported, WireError};
+use umbel_actors::{DeadLetter, Traces};
 
 /// What a lane needs of its node.
 pub(crate) trait Home: Send + Sync + 'static {
@@ -17,8 +17,14 @@ pub(crate) trait Home: Send + Sync + 'static {
     /// An actor of this node that is reachable.
     fn actor(&self, id: u64) -> Option<Arc<dyn Deliver>>;
 
-    /// Something was published on another node.
-    fn publication(&self, publication: &Publication<'_>);
+    /// Something was published on another node. The charge is dropped when it lies in no queue beyond
+    /// the queue's own bound.
+    fn publication(&self, publication: &Publication<'_>, charge: Charge);
+
+    /// What connects messages with traces, if anything does.
+    fn traces(&self) -> Option<Arc<dyn Traces>> {
+        None
+    }
 
     /// A message came to nothing.
     fn dead_letter(&self, letter: DeadLetter);

@@ -158,7 +158,6 @@ impl Outbox {
     }
 
     /// The bytes that wait.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.state.lock().buffer.len()
     }

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
+use umbel_protocol::EndpointError;
 
 /// Why there is no connection, or no listener.
 #[derive(Debug, Error)]
@@ -68,6 +69,24 @@ pub enum TransportError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+/// Why an address can never be dialled.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It does not have the form of an endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// It says no host: only who listens may leave that out.
+    #[error("it has no host: write host:port, as in \"node-2.example.org:7401\"")]
+    NoHost,
+    /// It does not end in a port.
+    #[error("it has no port: write host:port, as in \"node-2.example.org:7401\"")]
+    NoPort,
+    /// Port 0 stands for any free one, which only who listens can ask for.
+    #[error("port 0 cannot be dialled: write the port that the other node listens on")]
+    PortZero,
 }
 
 impl TransportError {
@@ -150,6 +169,9 @@ pub enum CertificateFault {
     Missing,
     /// It is on a revocation list.
     Revoked,
+    /// No revocation list in force speaks for its authority: there is none, or its date has passed and
+    /// is enforced. The end that was refused hears that the authority is foreign.
+    Unchecked,
     /// It may not be used by a server, or not by a client: a node is both.
     WrongPurpose,
     /// A signature, by it or on it, is wrong or of an unknown kind.
@@ -160,7 +182,7 @@ pub enum CertificateFault {
 
 impl CertificateFault {
     /// The fault in a certificate that we checked ourselves, and the particulars.
-    fn found(error: &CertificateError) -> (Self, String) {
+    pub(crate) fn found(error: &CertificateError) -> (Self, String) {
         use CertificateError as Theirs;
         let fault = match error {
             Theirs::Expired | Theirs::ExpiredContext { .. } => Self::Expired,
@@ -180,7 +202,7 @@ impl CertificateFault {
             Theirs::UnknownRevocationStatus
             | Theirs::ExpiredRevocationList
             | Theirs::ExpiredRevocationListContext { .. } => {
-                return (Self::ForeignAuthority, error.to_string());
+                return (Self::Unchecked, error.to_string());
             }
             _ => return (Self::Malformed, error.to_string()),
         };
@@ -222,6 +244,9 @@ impl fmt::Display for CertificateFault {
             Self::NoIdentity => "it does not name exactly one node as umbel://<cluster>/<node>",
             Self::Missing => "there is none",
             Self::Revoked => "it has been revoked",
+            Self::Unchecked => {
+                "no revocation list in force speaks for its authority; get the authority's newest one"
+            }
             Self::WrongPurpose => {
                 "it must allow both server and client authentication, for a node is both"
             }

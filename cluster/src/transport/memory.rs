@@ -116,7 +116,7 @@ impl MemoryNetwork {
         if peer.cluster != ours.cluster {
             return Err(other_cluster(address, &peer));
         }
-        Ok(Connection { stream: Box::new(stream), peer, address })
+        Ok(Connection { stream: Box::new(stream), peer, address, proof: None })
     }
 }
 
@@ -199,5 +199,5 @@ fn answer(call: Call, ours: Identity) -> Result<Connection, TransportError> {
         let fault = CertificateFault::OtherCluster;
         return Err(TransportError::RefusedByPeer { address, fault });
     }
-    Ok(Connection { stream: Box::new(stream), peer, address })
+    Ok(Connection { stream: Box::new(stream), peer, address, proof: None })
 }

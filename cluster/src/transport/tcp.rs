@@ -15,8 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use umbel_protocol::Identity;
 
-use super::{Connection, Incoming, Listener, Transport, TransportError};
-use crate::certs::{CertsError, Credentials};
+use super::{
+    AddressError, CertificateFault, Connection, Incoming, Listener, Proof, Transport,
+    TransportError,
+};
+use crate::certs::{CertsError, Credentials, Validity};
 use crate::tls::{TlsConfigs, certified_identity};
 
 /// How long, and for how many bytes, a refused peer is listened to so that our reason reaches it: closing
@@ -50,23 +53,6 @@ impl TcpTransport {
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         Self { identity: credentials.identity().clone(), clock, tls }
     }
-
-    /// Uses other credentials of the same node from now on: for each handshake that begins after this
-    /// call, also at listeners that are already open. Connections that exist stay as they are, so
-    /// bound their age too.
-    ///
-    /// # Errors
-    /// [`CertsError::OtherIdentity`] where the credentials are another node's; nothing has changed then.
-    pub fn rotate(&self, credentials: &Credentials) -> Result<(), CertsError> {
-        if *credentials.identity() != self.identity {
-            return Err(CertsError::OtherIdentity {
-                ours: self.identity.clone(),
-                theirs: credentials.identity().clone(),
-            });
-        }
-        self.tls.store(Arc::new(TlsConfigs::new(credentials, Arc::clone(&self.clock))));
-        Ok(())
-    }
 }
 
 impl fmt::Debug for TcpTransport {
@@ -99,12 +85,47 @@ impl Transport for TcpTransport {
         .boxed()
     }
 
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        let (host, port) = address.rsplit_once(':').ok_or(AddressError::NoPort)?;
+        match port.parse::<u16>() {
+            Err(_) => Err(AddressError::NoPort),
+            Ok(_) if host.is_empty() => Err(AddressError::NoHost),
+            Ok(0) => Err(AddressError::PortZero),
+            Ok(_) => Ok(()),
+        }
+    }
+
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>> {
         dial(address.to_owned(), Arc::clone(&self.tls)).boxed()
     }
 
     fn bulk_on_thread(&self) -> bool {
         true
+    }
+
+    fn judge(&self, proof: &Proof) -> Result<Duration, CertificateFault> {
+        // A clock that cannot be read says that nothing is in force: no handshake succeeds then, either.
+        let now = self.clock.current_time().ok_or(CertificateFault::NotValidNow)?;
+        let tls = self.tls.load();
+        tls.judge(proof.chain(), now)?;
+        let until =
+            tls.credentials.lists_until().map_or(proof.until(), |lists| lists.min(proof.until()));
+        Ok(Duration::from_secs(until.as_secs().saturating_sub(now.as_secs())))
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        Some(self.tls.load().credentials.clone())
+    }
+
+    fn rotate(&self, credentials: &Credentials) -> Result<(), CertsError> {
+        if *credentials.identity() != self.identity {
+            return Err(CertsError::OtherIdentity {
+                ours: self.identity.clone(),
+                theirs: credentials.identity().clone(),
+            });
+        }
+        self.tls.store(Arc::new(TlsConfigs::new(credentials, Arc::clone(&self.clock))));
+        Ok(())
     }
 }
 
@@ -155,11 +176,12 @@ async fn dial(
         Ok(connected) => connected,
         Err(source) => return Err(TransportError::Unreachable { address, source }),
     };
-    let connector = TlsConnector::from(Arc::clone(&tls.load().client));
+    let tls = tls.load_full();
+    let connector = TlsConnector::from(Arc::clone(&tls.client));
     match connector.connect(name, stream).into_fallible().await {
         Ok(stream) => {
-            let peer = proven(stream.get_ref().1.peer_certificates());
-            Ok(Connection { stream: Box::new(stream), peer, address })
+            let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
+            Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }
         Err((error, stream)) => Err(refuse(&address, error, stream).await),
     }
@@ -173,22 +195,27 @@ async fn accept(
     if let Err(source) = stream.set_nodelay(true) {
         return Err(TransportError::Lost { address, source });
     }
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls.load().server));
+    let tls = tls.load_full();
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => {
-            let peer = proven(stream.get_ref().1.peer_certificates());
-            Ok(Connection { stream: Box::new(stream), peer, address })
+            let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
+            Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }
         Err((error, stream)) => Err(refuse(&address, error, stream).await),
     }
 }
 
-/// Whom a finished handshake has proved to be there.
-fn proven(certificates: Option<&[CertificateDer<'_>]>) -> Identity {
-    certificates
-        .and_then(|chain| chain.first())
+/// Whom a finished handshake has proved to be there, and by what.
+fn proven(chain: Option<&[CertificateDer<'static>]>, tls: &TlsConfigs) -> (Identity, Proof) {
+    let chain = chain.unwrap_or_default();
+    let peer = chain
+        .first()
         .and_then(|certificate| certified_identity(certificate).ok())
-        .expect("PeerVerifier has read the identity in this certificate during the handshake")
+        .expect("PeerVerifier has read the identity in this certificate during the handshake");
+    let ours = tls.credentials.validity().not_after;
+    let ends = chain.iter().filter_map(Validity::of).map(|validity| validity.not_after);
+    (peer, Proof::new(chain.to_vec(), ends.fold(ours, std::cmp::min)))
 }
 
 /// What a failed handshake means. The alert, if there is one, was written by then; this makes sure that
@@ -205,4 +232,30 @@ async fn refuse(address: &str, error: io::Error, mut stream: TcpStream) -> Trans
         let _ = tokio::time::timeout(LINGER, lingering).await;
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_host_or_no_port_is_not_dialled() {
+        let authority = crate::Authority::create("test".parse().expect("a name")).expect("entropy");
+        let node = "a".parse().expect("a name");
+        let credentials = authority.issue(&node, &crate::IssueOptions::new()).expect("in force");
+        let transport = TcpTransport::new(&credentials);
+        for (address, found) in [
+            ("node-2.example.org:7401", Ok(())),
+            ("10.0.0.1:1", Ok(())),
+            ("[::1]:65535", Ok(())),
+            (":7401", Err(AddressError::NoHost)),
+            ("node-2", Err(AddressError::NoPort)),
+            ("node-2:", Err(AddressError::NoPort)),
+            ("node-2:65536", Err(AddressError::NoPort)),
+            ("node-2:http", Err(AddressError::NoPort)),
+            ("node-2:0", Err(AddressError::PortZero)),
+        ] {
+            assert_eq!(transport.check_address(address), found, "{address}");
+        }
+    }
 }

@@ -190,17 +190,22 @@ fn missing_files_and_directories_are_refused_by_name() {
 fn files_in_each_other_s_place_are_refused() {
     let saved = Saved::new();
     let [certificate, key, authorities] = ["a.pem", "a-key.pem", "ca.pem"].map(|n| saved.path(n));
-    let swapped = Credentials::load(&key, &key, &authorities).unwrap_err();
-    assert!(swapped.to_string().contains("no certificate"), "{swapped}");
-    chmod(&certificate, 0o600);
-    let swapped = Credentials::load(&certificate, &certificate, &authorities).unwrap_err();
-    assert!(swapped.to_string().contains("no private key"), "{swapped}");
-    // An authority's certificate names a cluster, but no node.
-    let swapped = Credentials::load(&authorities, &key, &authorities).unwrap_err();
-    assert!(matches!(swapped, CertsError::NoIdentity { .. }), "{swapped}");
-    // A node is nobody's authority.
-    let swapped = Credentials::load(&certificate, &key, &certificate).unwrap_err();
-    assert!(matches!(swapped, CertsError::NotAccepted { .. }), "{swapped}");
+    for (files, misplaced, found) in [
+        ([&key, &key, &authorities], &key, "a private key"),
+        // Whatever its mode: it is no key that must be hidden.
+        ([&certificate, &certificate, &authorities], &certificate, "a certificate"),
+        ([&authorities, &key, &authorities], &authorities, "an authority's certificate"),
+        ([&certificate, &key, &certificate], &certificate, "a node's certificate"),
+        ([&certificate, &key, &key], &key, "a private key"),
+    ] {
+        let told = Credentials::load(files[0], files[1], files[2]).unwrap_err();
+        match &told {
+            CertsError::Misplaced { file, found: what, .. } => {
+                assert_eq!((file, *what), (misplaced, found), "{told}");
+            }
+            _ => panic!("{told}"),
+        }
+    }
 }
 
 #[test]

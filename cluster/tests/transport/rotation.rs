@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use umbel_cluster::{Authority, CertsError, IssueOptions, TcpTransport, Transport};
+use umbel_cluster::{
+    Authority, CertificateFault, CertsError, IssueOptions, TcpTransport, Transport,
+};
 
 use super::company::Company;
 use super::refusals::{SetClock, listen, meet};
@@ -61,6 +63,33 @@ async fn a_cluster_moves_to_another_authority_without_stopping() {
         let (dialled, accepted) = meet(&a, &mut *listener).await;
         assert!(dialled.is_ok() && accepted.is_ok(), "{dialled:?} {accepted:?}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_is_judged_by_what_is_trusted_now() {
+    let (clock, company, stranger) = (SetClock::new(), Company::new("acme"), Company::new("other"));
+    let authority = Authority::create("shop".parse().unwrap()).unwrap();
+    let issue = |node: &str, lasts: Duration| {
+        let options = IssueOptions::new().valid_for(lasts).issued_at(clock.now());
+        authority.issue(&node.parse().unwrap(), &options).unwrap()
+    };
+    let (a, b) = (clock.transport(&issue("a", 3 * HOUR)), clock.transport(&issue("b", HOUR)));
+    let (dialled, accepted) = meet(&a, &mut *listen(&b).await).await;
+    let (of_b, of_a) = (dialled.unwrap().proof.unwrap(), accepted.unwrap().proof.unwrap());
+    // Both ends look at the certificate that expires first.
+    assert_eq!((a.judge(&of_b), b.judge(&of_a)), (Ok(HOUR), Ok(HOUR)));
+    clock.advance(2 * HOUR);
+    assert_eq!(a.judge(&of_b), Err(CertificateFault::Expired));
+    assert_eq!(b.judge(&of_a), Ok(Duration::ZERO), "a's is good, but the connection is over");
+
+    let uri = "umbel://shop/a";
+    let a = TcpTransport::new(&company.node(uri));
+    let b = TcpTransport::new(&company.node("umbel://shop/b"));
+    let (_, accepted) = meet(&a, &mut *listen(&b).await).await;
+    let of_a = accepted.unwrap().proof.unwrap();
+    assert!(b.judge(&of_a).is_ok());
+    b.rotate(&stranger.node("umbel://shop/b")).unwrap();
+    assert_eq!(b.judge(&of_a), Err(CertificateFault::ForeignAuthority));
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
 
+use umbel_protocol::{MemberState, NodeId};
+
 use super::{Findings, Invariant, Snapshot};
 
 const NAME: &str = "converges";
 
-/// When the faults are over, all that run are linked with all others and with nobody else, and all have
-/// the same registry: what those that run have registered.
+/// When the faults are over, all that run are linked with all others and with nobody else, take them
+/// and nobody else for members that live, and have the same registry: what those that run have
+/// registered.
 pub(super) struct Converges;
 
 impl Invariant for Converges {
@@ -32,6 +35,13 @@ pub(super) fn difference(snapshot: &Snapshot<'_>) -> Option<String> {
                     node.id, other.id
                 ));
             }
+        }
+        let alive = |id: &NodeId| node.members.get(id) == Some(&MemberState::Alive);
+        if let Some(other) = running.iter().find(|other| other.id != node.id && !alive(other.id)) {
+            return Some(format!("{} does not take {} for alive", node.id, other.id));
+        }
+        if node.members.len() + 1 != running.len() {
+            return Some(format!("{} knows members that do not run", node.id));
         }
         if node.up.len() + 1 != running.len() {
             return Some(format!("{} is linked with somebody who does not run", node.id));

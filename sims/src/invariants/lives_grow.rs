@@ -48,13 +48,15 @@ mod tests {
             name: name.parse().unwrap(),
             incarnation: Incarnation(life),
         };
-        let (me, up, own) = (life("a", 1), BTreeMap::new(), BTreeMap::new());
+        let (me, up, own, members) =
+            (life("a", 1), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let registry = Registry::new(me.clone(), ReplicaLimits::default());
         let node = View {
             id: &me,
             is_paused: false,
             awake_since: Duration::ZERO,
             up: &up,
+            members: &members,
             registry: &registry,
             own: &own,
         };

@@ -24,6 +24,7 @@ const ALL: &[&str] = &[
     "umbel-derive",
     "umbel-protocol",
     "umbel-cluster",
+    "umbel-ractor-cluster",
     "umbel",
     "umbel-examples",
     "umbel-sims",
@@ -57,12 +58,19 @@ const TABLE: &[Member] = &[
         ours: &[],
         ours_in_tests: &[],
         // Pure: nothing here may open, wait, read a clock or draw by itself.
-        others: Some(&["serde", "thiserror"]),
+        others: Some(&["foca", "rand_core", "serde", "thiserror"]),
     },
     Member {
         name: "umbel-cluster",
         folder: "cluster",
         ours: &["umbel-protocol", "umbel-actors", "umbel-supervision"],
+        ours_in_tests: &[],
+        others: None,
+    },
+    Member {
+        name: "umbel-ractor-cluster",
+        folder: "cluster/ractor",
+        ours: &["umbel-cluster", "umbel-protocol", "umbel-actors"],
         ours_in_tests: &[],
         others: None,
     },

@@ -8,7 +8,13 @@ const LINES_MAX: usize = 500;
 
 /// The files that are longer, and why they are one.
 const LONGER: &[(&str, &str)] = &[
+    ("cluster/src/coordinator.rs", "each thing that it is told, one after the other"),
     ("cluster/src/lane/data_tests.rs", "one promise of the lane after the other"),
+    (
+        "cluster/protocol/src/peers/mesh.rs",
+        "the network that the peers' tests run in, at one place",
+    ),
+    ("cluster/protocol/src/replica/tests.rs", "one rule of the replica after the other"),
     ("cluster/protocol/src/peers/tests.rs", "one rule of the peers after the other"),
 ];
 

@@ -57,6 +57,7 @@ pub(crate) fn launch(
         };
         let lineage = lineage
             .unwrap_or_else(|| Lineage::root(declaration.name.clone(), declaration.events_kept));
+        declaration.audience.let_in(&lineage.events, &lineage.path);
         let reference = |cell| SupervisorRef::new(name.clone(), cell, &lineage);
         let arguments = (declaration, lineage.clone());
         let spawned = match parent {

@@ -154,6 +154,79 @@ async fn events_of_the_whole_tree_come_in_order_and_end_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tree_can_be_seen_from_its_first_start() {
+    let lab = Lab::default();
+    let inner = lab.clone();
+    let sub = Supervisor::new("sub", Strategy::OneForOne).child(inner.child("b"));
+    let mut below = sub.events();
+    let root = Supervisor::new("root", Strategy::OneForOne)
+        .child(lab.child("a"))
+        .child(ChildSpec::supervisor("sub", move || sub.clone()));
+    let (mut all, unread) = (root.events(), root.events());
+    drop(unread);
+    let root = root.start().await.unwrap();
+    let started = || Happening::Started;
+    for who in ["root/a", "root/sub/b", "root/sub", "root/sub", "root"] {
+        assert_eq!(told(all.next().await.unwrap()), (who.to_owned(), started()));
+    }
+    root.terminate_child("sub").await.unwrap();
+    root.restart_child("sub").await.unwrap();
+    root.stop().await;
+    // The stream of a nested declaration shows its part, and goes on over restarts.
+    let stopped = || Happening::Stopped { killed: false };
+    for what in [started(), stopped(), started(), stopped()] {
+        let both = [told(below.next().await.unwrap()), told(below.next().await.unwrap())];
+        assert_eq!(both, ["root/sub/b", "root/sub"].map(|who| (who.to_owned(), what.clone())));
+    }
+    assert_eq!(below.next().await, None);
+    while all.next().await.is_some() {}
+    lab.assert_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_can_be_seen() {
+    let lab = Lab::default();
+    let root = Supervisor::new("root", Strategy::OneForOne)
+        .child(lab.child("a"))
+        .child(lab.scripted("b", Script { start: Act::Fail, ..Script::default() }));
+    let mut events = root.events();
+    root.start().await.unwrap_err();
+    let expected = [
+        ("root/a", Happening::Started),
+        ("root/b", Happening::StartFailed { reason: "as told".into() }),
+        ("root/a", Happening::Stopped { killed: false }),
+        ("root", Happening::Stopped { killed: false }),
+    ];
+    for (who, what) in expected {
+        assert_eq!(told(events.next().await.unwrap()), (who.to_owned(), what));
+    }
+    assert_eq!(events.next().await, None);
+    lab.assert_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_declaration_are_those_of_its_first_start_alone() {
+    let lab = Lab::default();
+    let pool = Supervisor::dynamic("pool");
+    let mut events = pool.events();
+    let (first, second) = (pool.clone(), pool.clone());
+    let first = first.start().await.unwrap();
+    let second = second.start().await.unwrap();
+    second.start_child(lab.child("unseen")).await.unwrap();
+    first.start_child(lab.child("seen")).await.unwrap();
+    assert_eq!(told(events.next().await.unwrap()).0, "pool");
+    assert_eq!(told(events.next().await.unwrap()).0, "pool/seen");
+    first.stop().await;
+    while events.next().await.is_some() {}
+
+    let mut never = pool.events();
+    drop(pool);
+    assert_eq!(never.next().await, None, "nobody is left who could start it");
+    second.stop().await;
+    lab.assert_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_lags_is_told_how_much_it_has_missed() {
     let lab = Lab::default();
     let pool =

@@ -93,7 +93,8 @@ fn errors_say_what_became_of_the_message() {
     let error = DecodeError::Undecodable("asks to skip a value");
     assert_eq!(
         error.to_string(),
-        "the message was refused: its type asks to skip a value, which this format cannot answer"
+        "the message was refused: its type asks to skip a value, which this format cannot answer: \
+         take serde's `untagged`, `tag` or `flatten` out of it"
     );
 }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use umbel_actors::{AskError, Restart, Strategy, Supervisor, SupervisorRef};
+use umbel_actors::{Restart, Strategy, Supervisor, SupervisorRef};
 use umbel_cluster::{Change, ClusterSubscription, ClusterTopic, Discovery, Node};
 use umbel_protocol::NodeName;
 
 use crate::demo::counter::{COUNTERS, CountBatch, PROGRESS, Progress};
 use crate::demo::crew::Crew;
 use crate::demo::intake::{Counts, Intake, IntakePlan, Notice, Victim};
+use crate::demo::losses::Losses;
 use crate::demo::recovery::Recovery;
+use crate::demo::report::counted;
 use crate::demo::screen::Screen;
 use crate::demo::sources::Sources;
 use crate::failure::Failure;
@@ -59,8 +61,7 @@ pub(crate) struct Conductor<'a> {
     recovery: Option<Recovery>,
     told_recovered: bool,
     deaths: u32,
-    /// The batches of each node that were sent again since it was last told.
-    lost: BTreeMap<NodeName, u64>,
+    losses: Losses,
     done: Option<Counts>,
     heard_at: Instant,
 }
@@ -71,6 +72,8 @@ enum Happened {
     Counters(Change<CountBatch>),
     Ended(NodeName, std::io::Result<ExitStatus>),
     IntakeGone,
+    /// Losses have been gathered for long enough.
+    Gathered,
     Silence,
 }
 
@@ -98,7 +101,7 @@ impl<'a> Conductor<'a> {
             recovery: None,
             told_recovered: false,
             deaths: 0,
-            lost: BTreeMap::new(),
+            losses: Losses::default(),
             done: None,
             heard_at: began,
         })
@@ -117,7 +120,8 @@ impl<'a> Conductor<'a> {
             self.step(happened)?;
         }
         let (files, bytes) = (sources.files(), sources.bytes());
-        self.say(&format!("the intake reads {files} files, {bytes} bytes"))?;
+        let shown = counted(files, "file");
+        self.say(&format!("the intake reads {shown}, {bytes} bytes"))?;
         self.screen.begin("counted", bytes);
         let in_flight_max =
             usize::from(self.score.nodes) * usize::from(self.score.counters) * OPEN_PER_COUNTER;
@@ -179,6 +183,8 @@ impl<'a> Conductor<'a> {
                 None => std::future::pending().await,
             }
         };
+        let due = self.losses.due();
+        let gathered = tokio::time::sleep_until(self.began + due.unwrap_or_default());
         // In this order: what the intake says of a node's death comes after the registry's word.
         tokio::select! {
             biased;
@@ -187,6 +193,7 @@ impl<'a> Conductor<'a> {
             notice = noticed.recv(), if intake_is_needed => Happened::Notice(notice),
             progress = self.progress.recv() => Happened::Progress(progress),
             () = intake_gone, if intake_is_needed => Happened::IntakeGone,
+            () = gathered, if due.is_some() => Happened::Gathered,
             () = tokio::time::sleep_until(self.heard_at + PATIENCE) => Happened::Silence,
         }
     }
@@ -201,6 +208,7 @@ impl<'a> Conductor<'a> {
                     self.screen.progress(progress);
                 }
             }
+            Happened::Gathered => return self.tell_losses(),
             Happened::Notice(None) | Happened::IntakeGone => {
                 return Err(Failure::new(
                     "the intake failed again and again",
@@ -227,7 +235,7 @@ impl<'a> Conductor<'a> {
     fn counters_changed(&mut self, change: &Change<CountBatch>) -> Result<(), Failure> {
         match change {
             Change::Added(counter) => self.joined(&counter.node.name.clone()),
-            Change::Removed { node, .. } => self.left(&node.name.clone()),
+            Change::Removed(counter) => self.left(&counter.node.name.clone()),
             // There are at most a hundred or so of them, and changes are read at once.
             _ => Ok(()),
         }
@@ -306,18 +314,18 @@ impl<'a> Conductor<'a> {
                 let _ = go_on.send(());
                 Ok(())
             }
-            Notice::Lost { node, why: AskError::Unreachable(_) } => {
-                *self.lost.entry(node).or_default() += 1;
+            Notice::Lost { node, why } => {
+                self.losses.note(self.now(), node, &why);
                 Ok(())
             }
-            Notice::Lost { node, why } => {
-                self.say(&format!("a batch of {node}'s is sent again: {why}"))
-            }
             Notice::TakenOver { node } => {
-                let (now, lost) = (self.now(), self.lost.remove(&node).unwrap_or_default());
-                self.say(&format!(
-                    "others have counted the {lost} batches that {node} had in hands"
-                ))?;
+                self.tell_losses()?;
+                let (now, lost) = (self.now(), self.losses.taken_over(&node));
+                let batches = match lost {
+                    1 => "the batch".to_owned(),
+                    lost => format!("the {lost} batches"),
+                };
+                self.say(&format!("others have counted {batches} that {node} had in hands"))?;
                 if let Some(recovery) = &mut self.recovery
                     && recovery.killed == node
                 {
@@ -326,6 +334,7 @@ impl<'a> Conductor<'a> {
                 self.tell_when_recovered()
             }
             Notice::Done(counts) => {
+                self.tell_losses()?;
                 let now = self.now();
                 self.done = Some(*counts);
                 self.say("all is counted")?;
@@ -337,6 +346,10 @@ impl<'a> Conductor<'a> {
             }
             Notice::Failed(why) => Err(Failure::unexpected(why)),
         }
+    }
+
+    fn tell_losses(&mut self) -> Result<(), Failure> {
+        self.losses.tell().iter().try_for_each(|line| self.say(line))
     }
 
     fn tell_when_recovered(&mut self) -> Result<(), Failure> {

@@ -13,6 +13,8 @@ use tokio::process::{Child, ChildStdin, Command};
 use umbel_cluster::{Authority, CertsError, IssueOptions, Overwrite};
 use umbel_protocol::NodeName;
 
+use crate::demo::worker;
+
 /// The processes that run nodes, each a child of this one.
 ///
 /// None of them outlives this process: a worker ends when its standard input does, which the system
@@ -63,7 +65,7 @@ impl Crew {
         credentials.save(&directory, Overwrite::Refuse)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
-            .arg("demo-worker")
+            .arg(worker::COMMAND)
             .arg("--node")
             .arg(name.as_str())
             .arg("--credentials")

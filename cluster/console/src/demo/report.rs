@@ -64,3 +64,8 @@ pub(crate) fn table(
     lines.push(String::new());
     lines
 }
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(number: u64, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
+}

@@ -12,6 +12,9 @@ use umbel_protocol::NodeName;
 use crate::demo::counter::{COUNTERS, Counter, PROGRESS};
 use crate::failure::Failure;
 
+/// How the demo calls itself to run a worker.
+pub(crate) const COMMAND: &str = "internal-worker";
+
 /// What the demo starts a worker with.
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {

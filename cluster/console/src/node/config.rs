@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::error::Kind;
@@ -9,7 +10,7 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use umbel_actors::{Clock, WallClock};
-use umbel_cluster::{Credentials, Node, NodeBuilder, NodeConfig};
+use umbel_cluster::{Credentials, ListDates, Node, NodeBuilder, NodeConfig};
 
 use crate::certs;
 use crate::failure::Failure;
@@ -21,6 +22,9 @@ const PREFIX: &str = "UMBEL_";
 /// Variables with the prefix that are not for the configuration.
 const OTHER_VARIABLES: [&str; 1] = ["state_dir"];
 
+/// How often the certificates' files are looked at again, unless it is said.
+const REREAD: Duration = Duration::from_secs(60);
+
 const SEE: &str = "see `umbel node --example-config`";
 
 /// A node's configuration, as the file and the environment tell it.
@@ -29,7 +33,7 @@ const SEE: &str = "see `umbel node --example-config`";
 pub(crate) struct Config {
     dev: Option<bool>,
     name: Option<String>,
-    certs: Option<Certs>,
+    pub(crate) certs: Option<Certs>,
     listen: Option<String>,
     advertise: Option<String>,
     #[serde(default)]
@@ -41,11 +45,13 @@ pub(crate) struct Config {
 
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-struct Certs {
+pub(crate) struct Certs {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     authorities: Option<PathBuf>,
     revoked: Option<PathBuf>,
+    enforce_dates: Option<bool>,
+    reread: Option<Span>,
 }
 
 /// Those of the node's bounds that can be set.
@@ -56,6 +62,7 @@ pub(crate) struct Bounds {
     ping_interval: Option<Span>,
     handshake_deadline: Option<Span>,
     handshakes_max: Option<usize>,
+    link_age_max: Option<Span>,
     frame_bytes_max: Option<usize>,
     bulk_bytes_min: Option<usize>,
     message_bytes_max: Option<usize>,
@@ -75,7 +82,7 @@ impl Config {
         })?;
         // By itself first: only so is it known where in the file something is wrong.
         if let Err(why) = toml::from_str::<Self>(&text) {
-            let message = why.message().trim().replace('\n', ", ");
+            let message = in_toml(why.message()).trim().replace('\n', ", ");
             let Some(span) = why.span() else {
                 return Err(Failure::new(format!("{shown}: {message}"), SEE));
             };
@@ -119,11 +126,7 @@ impl Config {
             let message = "neither `listen` nor `join` is set: the node could meet nobody";
             return Err(Failure::new(message, "set listen = \"0.0.0.0:7401\", say"));
         }
-        for seed in &self.join {
-            dialled("join", seed)?;
-        }
         if let Some(advertise) = &self.advertise {
-            dialled("advertise", advertise)?;
             builder = builder.advertise(advertise);
         }
         Ok(builder.join(self.join.clone()).config(self.bounds.node_config()))
@@ -140,18 +143,15 @@ impl Config {
     }
 }
 
-/// Refuses what nobody could ever dial.
-fn dialled(key: &str, address: &str) -> Result<(), Failure> {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    if port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        return Ok(());
-    }
-    let advice = "write host:port, as in \"node-2.example.org:7401\"";
-    Err(Failure::new(format!("`{key}` has {address:?}, which is no address"), advice))
-}
-
 impl Certs {
-    fn load(&self, beside: &Path) -> Result<Credentials, Failure> {
+    /// How often the files are looked at again; `None` where that is only done at a signal.
+    pub(crate) fn reread(&self) -> Option<Duration> {
+        let span = self.reread.map_or(REREAD, |span| span.0);
+        (!span.is_zero()).then_some(span)
+    }
+
+    /// Reads the files. Paths are relative to `beside`.
+    pub(crate) fn load(&self, beside: &Path) -> Result<Credentials, Failure> {
         let path = |path: &Option<PathBuf>, key: &str| match path {
             Some(path) => Ok(beside.join(path)),
             None => Err(Failure::new(format!("`certs.{key}` is not set"), SEE)),
@@ -159,6 +159,9 @@ impl Certs {
         let certificate = path(&self.certificate, "certificate")?;
         let (key, authorities) = (path(&self.key, "key")?, path(&self.authorities, "authorities")?);
         let mut credentials = Credentials::load(&certificate, key, authorities)?;
+        if self.enforce_dates.unwrap_or_default() {
+            credentials = credentials.with_list_dates(ListDates::Enforced);
+        }
         if let Some(revoked) = &self.revoked {
             credentials = credentials.with_revocation_lists(beside.join(revoked))?;
         }
@@ -181,7 +184,7 @@ impl Certs {
 impl Bounds {
     fn node_config(&self) -> NodeConfig {
         let mut config = NodeConfig::default();
-        let set = |bound: &mut std::time::Duration, span: Option<Span>| {
+        let set = |bound: &mut Duration, span: Option<Span>| {
             if let Some(Span(span)) = span {
                 *bound = span;
             }
@@ -189,6 +192,7 @@ impl Bounds {
         set(&mut config.peers.silence_max, self.silence_max);
         set(&mut config.peers.ping_interval, self.ping_interval);
         set(&mut config.handshake_deadline, self.handshake_deadline);
+        set(&mut config.link_age_max, self.link_age_max);
         config.handshakes_max = self.handshakes_max.unwrap_or(config.handshakes_max);
         config.frame_bytes_max = self.frame_bytes_max.unwrap_or(config.frame_bytes_max);
         config.bulk_bytes_min = self.bulk_bytes_min.unwrap_or(config.bulk_bytes_min);
@@ -209,6 +213,13 @@ fn place(text: &str, offset: usize) -> String {
     }
 }
 
+/// serde's words are not those of TOML.
+fn in_toml(message: &str) -> String {
+    message
+        .replace("a sequence", "a list, as in [\"10.0.0.1:7401\"]")
+        .replace("usize", "a whole number from 0 on")
+}
+
 /// The file alone was right: it is a variable.
 fn in_environment(why: figment::Error) -> Failure {
     let variable = |path: &[String]| format!("{PREFIX}{}", path.join("__").to_uppercase());
@@ -220,7 +231,7 @@ fn in_environment(why: figment::Error) -> Failure {
             }
             format!("{}: there is no such key; there are {}", variable(&path), known.join(", "))
         }
-        kind => format!("{}: {kind}", variable(&why.path)),
+        kind => format!("{}: {}", variable(&why.path), in_toml(&kind.to_string())),
     };
     Failure::new(message, "set or unset that variable")
 }
@@ -240,6 +251,7 @@ mod tests {
         assert_eq!(shown.message_bytes_max, default.message_bytes_max);
         assert_eq!(shown.handshake_deadline, default.handshake_deadline);
         assert_eq!(shown.handshakes_max, default.handshakes_max);
+        assert_eq!(shown.link_age_max, default.link_age_max);
         assert_eq!(example.log.as_deref(), Config::default().log().ok());
     }
 }

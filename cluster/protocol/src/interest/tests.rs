@@ -32,7 +32,7 @@ fn informed() -> Interest {
     a.step(InterestInput::PeerUp { peer: peer.clone() }).unwrap();
     let entries = vec![(topic("prices"), ())];
     let (origin, version) = (peer.clone(), 1);
-    let message = InterestMessage::Snapshot { origin, version, part: 0, parts: 1, entries };
+    let message = InterestMessage::Snapshot { origin, version, part: 0, last: true, entries };
     a.step(InterestInput::Received { from: peer, message }).unwrap();
     a
 }

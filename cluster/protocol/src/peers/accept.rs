@@ -9,6 +9,8 @@ impl Peers {
         let judged = match hello.lane {
             Lane::Control => self.control_lane(turn, hello),
             Lane::Data => self.data_lane(hello),
+            // A rider changes nothing about who is linked: the shell lets it in.
+            Lane::Rider => Err(Refusal::UnknownLink),
             Lane::Bulk => self.bulk_lane(hello),
         };
         turn.outputs.push(match judged {
@@ -34,12 +36,14 @@ impl Peers {
         if let Some(known) = peer.and_then(|peer| peer.fence_against(incarnation)) {
             return Err(Refusal::Fenced { known });
         }
+        self.contest(turn, &hello.node, hello.held.over.as_ref())?;
+        let peer = self.roster.peers.get(name);
         let held = peer.and_then(|peer| Some((peer.incarnation?, peer.link.as_ref()?.id)));
         match held {
             Some((known, _)) if known < incarnation => {
                 self.end_link(turn, name, LinkEnd::Fenced { by: incarnation });
             }
-            Some((_, link)) if hello.lost == Some(link) => {
+            Some((_, link)) if hello.held.lost == Some(link) => {
                 self.end_link(turn, name, LinkEnd::Replaced { by: hello.link });
             }
             Some((_, link)) => return Err(Refusal::AlreadyLinked { link }),
@@ -61,8 +65,8 @@ impl Peers {
             up: false,
             data_lane: false,
             dialled_by_us: false,
-            endpoint: hello.listen.clone(),
             since: turn.now,
+            ends_at: None,
         };
         self.roster.set_link(name, link);
         Ok(())

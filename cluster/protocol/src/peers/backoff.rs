@@ -69,6 +69,7 @@ impl Draws {
     }
 
     /// One of `0..n`; `n` must be above zero.
+    #[cfg(test)]
     pub(crate) fn below(&mut self, n: usize) -> usize {
         // Below `n`, so it fits.
         ((u128::from(self.next()) * n as u128) >> 64) as usize

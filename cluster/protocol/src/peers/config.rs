@@ -14,6 +14,10 @@ pub struct PeersConfig {
     pub ping_interval: Duration,
     /// A peer from which nothing was heard for this long is down. Default 5 s; longer than
     /// `ping_interval`, so that one late ping does no harm.
+    ///
+    /// Two fifths of it make a peer suspect, by which time others may still hear it; another two
+    /// fifths has a suspect, however it became one, to show that it lives. The last fifth is for news
+    /// to spread.
     pub silence_max: Duration,
     /// The longest first wait before a failed dial is repeated; it doubles with each failure.
     /// Default 100 ms. The wait itself is random between zero and this ("full jitter": M. Brooker,
@@ -25,12 +29,13 @@ pub struct PeersConfig {
     /// A dial, or an accepted link that has not come up, is given up after this long. Default 10 s.
     /// The shell's own deadlines should be shorter; this one is for answers that never come.
     pub handshake_max: Duration,
-    /// How often all linked peers are told to one of them, chosen at random, besides telling news at
-    /// once. Default 10 s. It mends what was lost, such as peers forgotten by `forget_after`.
+    /// How often one member, chosen at random, is asked for all that it knows, besides the news that
+    /// go round at once. Default 10 s. It mends what was lost, such as peers forgotten by
+    /// `forget_after`.
     pub gossip_interval: Duration,
     /// A peer that is no seed and could not be linked with for this long is forgotten, and its
-    /// incarnation with it. Default 1 h, so that an hour's cut between two data centres heals
-    /// without anyone's help.
+    /// incarnation with it; so is a member that is down. Default 1 h, so that an hour's cut between
+    /// two data centres heals without anyone's help.
     pub forget_after: Duration,
     /// How many peers are known at most, linked or not. Default 1024. At the bound hearsay is
     /// ignored; a peer that proves its name takes the place of one that is not linked.
@@ -40,8 +45,6 @@ pub struct PeersConfig {
     /// How many dials run at once. Default 32. It also bounds how hard a lying peer can make this
     /// node knock at doors of others.
     pub dials_max: usize,
-    /// How many peers one gossip message names at most. Default 128, about 44 KB at most.
-    pub gossip_peers_max: usize,
 }
 
 impl Default for PeersConfig {
@@ -57,12 +60,21 @@ impl Default for PeersConfig {
             peers_max: 1024,
             seeds_max: 64,
             dials_max: 32,
-            gossip_peers_max: 128,
         }
     }
 }
 
 impl PeersConfig {
+    /// After how much silence a peer is suspect. Between two pings, nothing need be heard.
+    pub(crate) fn quiet_after(&self) -> Duration {
+        (self.silence_max * 2 / 5).max(self.ping_interval * 3 / 2).min(self.silence_max)
+    }
+
+    /// How long a suspect has to show that it lives.
+    pub(crate) fn suspicion_max(&self) -> Duration {
+        self.silence_max * 2 / 5
+    }
+
     /// Whether these values can work together.
     ///
     /// # Errors
@@ -76,7 +88,6 @@ impl PeersConfig {
             ("forget_after", self.forget_after.is_zero()),
             ("peers_max", self.peers_max == 0),
             ("dials_max", self.dials_max == 0),
-            ("gossip_peers_max", self.gossip_peers_max == 0),
         ];
         if let Some((field, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(PeersConfigError::Zero(field));

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::roster::{Dial, Target};
 use super::{Peers, Turn};
-use crate::{Endpoint, LinkEnd, LinkId, NodeName, PeersOutput, Reason, Refusal, SeedDropped};
+use crate::{
+    Endpoint, Held, LinkEnd, LinkId, NodeName, Over, PeersOutput, Reason, Refusal, SeedDropped,
+};
 
 /// A dial that is to be made at some time. The order is who goes first when all are due: whoever has
 /// proven to exist or was configured before whoever is known by hearsay, then the longest due.
@@ -70,12 +72,12 @@ impl Peers {
                 break link;
             }
         };
-        let (expect, lost) = match &target {
+        let (expect, held) = match &target {
             Target::Seed(seed) => {
                 if let Some(seed) = self.roster.seeds.get_mut(seed) {
                     seed.dial = Some(link);
                 }
-                (None, None)
+                (None, Held::default())
             }
             Target::Peer(name) => {
                 let peer = self.roster.peers.get_mut(name);
@@ -83,12 +85,13 @@ impl Peers {
                     peer.dial = Some(link);
                     peer.lost
                 });
-                (Some(name.clone()), lost)
+                let over = self.over(name).map(|life| Over { life, side: self.side() });
+                (Some(name.clone()), Held { lost, over })
             }
         };
         let dial = Dial { target, endpoint: endpoint.clone(), since: turn.now, went_first: false };
         self.roster.dials.insert(link, dial);
-        turn.outputs.push(PeersOutput::Dial { link, endpoint, expect, lost });
+        turn.outputs.push(PeersOutput::Dial { link, endpoint, expect, held });
     }
 
     /// Takes a dial that has come to an end out of all tables.
@@ -145,6 +148,7 @@ impl Peers {
         let Some(dial) = self.take_dial(link) else { return };
         self.wait_after(turn, &dial.target, Reason::cut(refusal.to_string()));
         match refusal {
+            Refusal::Over(over) => self.told_over(turn, &by, &over),
             Refusal::Fenced { known } if known >= self.me.incarnation => {
                 turn.outputs.push(PeersOutput::Superseded { by, known });
             }

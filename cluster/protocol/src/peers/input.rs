@@ -14,12 +14,17 @@ pub enum PeersInput {
         /// The endpoints.
         seeds: Vec<Endpoint>,
     },
-    /// A [`Control::Peers`](crate::Control::Peers) has arrived.
-    Learned {
+    /// Endpoints that are no seeds any more. Who answered there stays a peer like any other.
+    Unjoin {
+        /// The endpoints.
+        seeds: Vec<Endpoint>,
+    },
+    /// A [`Control::Swim`](crate::Control::Swim) has arrived.
+    Swim {
         /// Over this link.
         link: LinkId,
-        /// What it named.
-        peers: Vec<PeerInfo>,
+        /// What it said.
+        packet: Vec<u8>,
     },
     /// A hello has arrived, of either lane, and
     /// [`Terms::judge_hello`](crate::Terms::judge_hello) has found nothing wrong with it. Answered
@@ -79,13 +84,4 @@ pub enum PeersInput {
     Tick,
     /// This node leaves: links are closed, and no others opened or accepted. Final.
     Leave,
-}
-
-/// A peer as one node tells another of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PeerInfo {
-    /// Which life of which node.
-    pub node: NodeId,
-    /// Where it can be dialled.
-    pub endpoint: Endpoint,
 }

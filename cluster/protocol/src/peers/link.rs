@@ -1,9 +1,9 @@
-//! Links that come up, go down, and carry news of others.
+//! Links that come up and go down.
 
-use super::backoff::Backoff;
-use super::roster::{Dial, Link, Peer, Roster, Target};
+use super::roster::{Dial, Link, Target};
+use super::swim::Told;
 use super::{Peers, Turn};
-use crate::{Endpoint, LinkEnd, LinkId, NodeId, NodeName, PeerInfo, PeersOutput, Reason};
+use crate::{Endpoint, LinkEnd, LinkId, NodeId, NodeName, PeersOutput, Reason};
 
 impl Peers {
     pub(super) fn link_up(
@@ -63,8 +63,8 @@ impl Peers {
             up: true,
             data_lane: true,
             dialled_by_us: true,
-            endpoint: listen.or_else(|| Some(dial.endpoint.clone())),
             since: turn.now,
+            ends_at: None,
         };
         self.roster.set_link(&id.name, kept);
         self.announce(turn, link, id);
@@ -90,6 +90,12 @@ impl Peers {
         if let Some(by) = peer.fence_against(id.incarnation) {
             return Err(LinkEnd::Fenced { by });
         }
+        if self.over(name).is_some_and(|over| id.incarnation <= over) {
+            // Dialled by name, it is told.
+            self.resolve_seed(turn, dial, name);
+            return Err(LinkEnd::Down);
+        }
+        let peer = self.roster.peers.get(name).expect("it was admitted just now");
         let known = peer.incarnation;
         let held = peer.link.as_ref().map(|held| (held.id, held.dialled_by_us));
         self.resolve_seed(turn, dial, name);
@@ -109,8 +115,7 @@ impl Peers {
     fn announce(&mut self, turn: &mut Turn, link: LinkId, id: &NodeId) {
         self.heartbeats.watch(link, turn.now);
         turn.outputs.push(PeersOutput::PeerUp { peer: id.clone(), link });
-        self.tell_all_to(turn, link);
-        self.tell_of(turn, &id.name);
+        self.swim(turn, |swim, now| swim.linked(now, id));
     }
 
     pub(super) fn link_down(&mut self, turn: &mut Turn, link: LinkId, why: LinkEnd) {
@@ -141,78 +146,32 @@ impl Peers {
         turn.outputs.push(PeersOutput::Close { link: link.id, why: why.clone() });
         if let (true, Some(incarnation)) = (link.up, peer.incarnation) {
             let peer = NodeId { name: name.clone(), incarnation };
-            turn.outputs.push(PeersOutput::PeerDown { peer, link: link.id, why });
+            let down =
+                PeersOutput::PeerDown { peer: peer.clone(), link: link.id, why: why.clone() };
+            turn.outputs.push(down);
+            self.unlinked(turn, &peer, &why);
         }
     }
 
-    pub(super) fn learn(&mut self, turn: &mut Turn, link: LinkId, infos: Vec<PeerInfo>) {
-        let from = self.roster.peer_of(link).and_then(|name| self.roster.peers.get(name));
-        if !from.and_then(|peer| peer.link.as_ref()).is_some_and(|link| link.up) {
-            return;
-        }
-        for PeerInfo { node: NodeId { name, incarnation }, endpoint } in infos {
-            if name == self.me.name {
-                continue;
+    /// What the end of a link says of the member at its other end.
+    fn unlinked(&mut self, turn: &mut Turn, peer: &NodeId, why: &LinkEnd) {
+        self.swim(turn, |swim, now| {
+            swim.unlinked(peer);
+            match why {
+                LinkEnd::Goodbye => swim.end(now, peer, true),
+                LinkEnd::Fenced { .. } => swim.end(now, peer, false),
+                LinkEnd::Broken(_)
+                | LinkEnd::Violation(_)
+                | LinkEnd::Silent
+                | LinkEnd::Untrusted(_)
+                | LinkEnd::Aged
+                | LinkEnd::Parted(_) => swim.suspect(now, peer),
+                LinkEnd::Replaced { .. }
+                | LinkEnd::Leaving
+                | LinkEnd::Unwanted
+                | LinkEnd::Down
+                | LinkEnd::Renewed => Told::default(),
             }
-            if let Some(peer) = self.roster.peers.get_mut(&name) {
-                if peer.link.is_some() || peer.fence_against(incarnation).is_some() {
-                    continue;
-                }
-                let later = Some(incarnation) > peer.heard_of.max(peer.incarnation);
-                peer.heard_of = peer.heard_of.max(Some(incarnation));
-                if peer.endpoints.hear(endpoint) || later {
-                    peer.backoff.hasten(&self.config);
-                }
-            } else if self.roster.peers.len() < self.config.peers_max {
-                let mut peer = Peer::new(turn.now);
-                peer.heard_of = Some(incarnation);
-                peer.endpoints.hear(endpoint);
-                peer.backoff = Backoff::at_once(turn.now);
-                // The other is told of this node at the same time.
-                if self.me.name > name {
-                    peer.backoff.wait(&self.config, turn.now, true, turn.draws.next());
-                }
-                self.roster.peers.insert(name, peer);
-            }
-        }
-    }
-
-    /// Whether there is anybody to be told of anybody.
-    pub(super) fn has_news_to_tell(&self) -> bool {
-        self.roster.linked().nth(1).is_some()
-    }
-
-    /// Tells everybody to somebody, once in a while.
-    pub(super) fn gossip(&mut self, turn: &mut Turn) {
-        if self.gossip_at > turn.now {
-            return;
-        }
-        self.gossip_at = turn.now.saturating_add(self.config.gossip_interval);
-        if self.has_news_to_tell() {
-            let links: Vec<LinkId> = self.roster.linked().map(|(_, _, link)| link.id).collect();
-            let link = links[turn.draws.below(links.len())];
-            self.tell_all_to(turn, link);
-        }
-    }
-
-    fn tell_all_to(&self, turn: &mut Turn, to: LinkId) {
-        let others = self.roster.linked().filter(|(_, _, link)| link.id != to);
-        let infos = others.filter_map(|(name, peer, link)| Roster::info(name, peer, link));
-        let infos: Vec<PeerInfo> = infos.collect();
-        for peers in infos.chunks(self.config.gossip_peers_max) {
-            turn.outputs.push(PeersOutput::Gossip { link: to, peers: peers.to_vec() });
-        }
-    }
-
-    fn tell_of(&self, turn: &mut Turn, name: &NodeName) {
-        let told = self.roster.linked().find(|(known, _, _)| *known == name);
-        let info = told.and_then(|(name, peer, link)| Roster::info(name, peer, link));
-        let Some(info) = info else { return };
-        for (other, _, link) in self.roster.linked() {
-            if other != name {
-                let peers = vec![info.clone()];
-                turn.outputs.push(PeersOutput::Gossip { link: link.id, peers });
-            }
-        }
+        });
     }
 }

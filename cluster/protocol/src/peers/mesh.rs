@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::backoff::Draws;
 use super::*;
-use crate::{Hello, Incarnation, Lane, LinkId, NodeName, Reason, Terms, VersionRange};
+use crate::{Held, Hello, Incarnation, Lane, LinkId, NodeName, Reason, Terms, VersionRange};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -42,10 +42,15 @@ pub(super) enum Event {
 pub(super) struct Node {
     pub(super) name: NodeName,
     pub(super) life: u64,
+    /// Which life it goes by; another than the process's where it was declared down.
+    pub(super) id: NodeId,
     pub(super) endpoint: Endpoint,
+    pub(super) started: Duration,
     pub(super) peers: Option<Peers>,
     pub(super) paused_until: Duration,
     pub(super) up: BTreeMap<NodeName, (NodeId, LinkId)>,
+    /// The members whose lives are over.
+    pub(super) over: BTreeSet<NodeId>,
     pub(super) dials: BTreeSet<LinkId>,
 }
 
@@ -93,12 +98,15 @@ impl Mesh {
         for index in 0..nodes {
             let name = NodeName::new(format!("n{}", (index + turn) % nodes)).unwrap();
             mesh.nodes.push(Node {
+                id: NodeId { name: name.clone(), incarnation: Incarnation(0) },
                 name,
                 life: 0,
                 endpoint: endpoint(index, 0),
+                started: Duration::ZERO,
                 peers: None,
                 paused_until: Duration::ZERO,
                 up: BTreeMap::new(),
+                over: BTreeSet::new(),
                 dials: BTreeSet::new(),
             });
         }
@@ -111,10 +119,16 @@ impl Mesh {
     fn start(&mut self, index: usize, config: &PeersConfig) {
         let node = &mut self.nodes[index];
         node.life += 1;
-        let id = NodeId { name: node.name.clone(), incarnation: Incarnation(node.life) };
-        node.peers = Some(Peers::new(config.clone(), id).unwrap());
+        // Lives count microseconds, as in production: the next process's is later than any of this one's.
+        let began = u64::try_from(self.now.as_micros()).unwrap();
+        node.id.incarnation = Incarnation(began + node.life);
+        let profile = Profile::default().with_endpoint(Some(node.endpoint.clone()));
+        let peers = Peers::new(config.clone(), node.id.clone()).unwrap();
+        node.peers = Some(peers.with_profile(profile));
+        node.started = self.now;
         node.paused_until = self.now;
         node.up.clear();
+        node.over.clear();
         node.dials.clear();
         let seeds = (0..SEEDS).map(|seed| endpoint(seed, 0)).collect();
         let (life, input) = (node.life, PeersInput::Join { seeds });
@@ -158,8 +172,9 @@ impl Mesh {
     fn handle(&mut self, event: Event, config: &PeersConfig) {
         match event {
             Event::Tick { node, life } => {
-                let peers = self.nodes[node].peers.as_ref();
-                let due = peers.and_then(Peers::next_wakeup).is_some_and(|at| at <= self.now);
+                let Node { peers, started, .. } = &self.nodes[node];
+                let wakeup = peers.as_ref().and_then(Peers::next_wakeup);
+                let due = wakeup.is_some_and(|at| *started + at <= self.now);
                 if due && self.alive((node, life)) {
                     self.step(node, life, PeersInput::Tick);
                 }
@@ -185,7 +200,7 @@ impl Mesh {
             return Vec::new();
         }
         let entropy = self.draws.next();
-        let now = self.now;
+        let now = self.now - self.nodes[node].started;
         match &input {
             PeersInput::DialFailed { link, .. }
             | PeersInput::DialRefused { link, .. }
@@ -209,22 +224,14 @@ impl Mesh {
 
     fn execute(&mut self, node: usize, life: u64, output: PeersOutput) {
         match output {
-            PeersOutput::Dial { link, endpoint, expect, lost } => {
+            PeersOutput::Dial { link, endpoint, expect, held } => {
                 self.noise += 1;
                 self.nodes[node].dials.insert(link);
                 assert!(!self.wires.contains_key(&link), "a link id was used twice");
                 let wire =
                     Wire { dialler: (node, life), acceptor: None, expect, dialler_up: false };
                 self.wires.insert(link, wire);
-                let name = self.nodes[node].name.clone();
-                let terms = Terms {
-                    protocol: VersionRange { min: 1, max: 1 },
-                    codec: crate::CodecId(1),
-                    cluster: "test".parse().unwrap(),
-                    node: NodeId { name, incarnation: Incarnation(life) },
-                    listen: Some(self.nodes[node].endpoint.clone()),
-                };
-                let hello = terms.hello(Lane::Control, link, lost);
+                let hello = self.terms(node).hello(Lane::Control, link, held);
                 let delay = self.latency();
                 self.at(delay, Event::Knock { link, hello, endpoint });
             }
@@ -232,8 +239,19 @@ impl Mesh {
             PeersOutput::Ping { link, .. } => {
                 self.carry(link, (node, life), PeersInput::Heard { link });
             }
-            PeersOutput::Gossip { link, peers } => {
-                self.carry(link, (node, life), PeersInput::Learned { link, peers });
+            PeersOutput::Swim { link, packet } => {
+                self.carry(link, (node, life), PeersInput::Swim { link, packet });
+            }
+            PeersOutput::Member(MemberEvent { member, state }) => {
+                self.noise += 1;
+                self.check_member(node, &member.node, state);
+            }
+            PeersOutput::Renewed { me } => {
+                self.noise += 1;
+                assert!(self.nodes[node].up.is_empty(), "all links end with a life");
+                assert!(me.incarnation > self.nodes[node].id.incarnation);
+                self.nodes[node].id = me;
+                self.nodes[node].over.clear();
             }
             PeersOutput::PeerUp { peer, link } => {
                 self.noise += 1;
@@ -250,6 +268,24 @@ impl Mesh {
             PeersOutput::Accept { .. }
             | PeersOutput::Refuse { .. }
             | PeersOutput::SeedDropped { .. } => {}
+        }
+    }
+
+    fn check_member(&mut self, node: usize, member: &NodeId, state: MemberState) {
+        let over = &mut self.nodes[node].over;
+        assert!(!over.contains(member) || state.is_over(), "{member} is {state:?} after its end");
+        if state.is_over() {
+            over.insert(member.clone());
+        }
+    }
+
+    fn terms(&self, node: usize) -> Terms {
+        Terms {
+            protocol: VersionRange { min: 1, max: 1 },
+            codec: crate::CodecId(1),
+            cluster: "test".parse().unwrap(),
+            node: self.nodes[node].id.clone(),
+            listen: Some(self.nodes[node].endpoint.clone()),
         }
     }
 
@@ -364,22 +400,12 @@ impl Mesh {
             return self.fail_dial(link, Duration::ZERO);
         }
         let wire = &self.wires[&link];
-        let ((dialler, dialler_life), (node, life)) = (wire.dialler, wire.acceptor.unwrap());
+        let ((dialler, _), (node, life)) = (wire.dialler, wire.acceptor.unwrap());
         if self.nodes[node].paused_until > self.now {
             return self.fail_dial(link, DIAL_TIMEOUT);
         }
-        let name = self.nodes[dialler].name.clone();
-        let peer = NodeId { name, incarnation: Incarnation(dialler_life) };
-        let hello = Hello {
-            protocol: VersionRange { min: 1, max: 1 },
-            codec: crate::CodecId(1),
-            cluster: "test".parse().unwrap(),
-            node: peer.clone(),
-            listen: Some(self.nodes[dialler].endpoint.clone()),
-            lane: Lane::Data,
-            link,
-            lost: None,
-        };
+        let hello = self.terms(dialler).hello(Lane::Data, link, Held::default());
+        let peer = hello.node.clone();
         let outputs = self.step(node, life, PeersInput::HelloReceived { token: 0, hello });
         if outputs.iter().any(|output| matches!(output, PeersOutput::Refuse { .. })) {
             return self.fail_dial(link, Duration::ZERO);
@@ -396,9 +422,8 @@ impl Mesh {
         }
         let wire = self.wires.get_mut(&link).unwrap();
         wire.dialler_up = true;
-        let ((node, life), (acceptor, acceptor_life)) = (wire.dialler, wire.acceptor.unwrap());
-        let name = self.nodes[acceptor].name.clone();
-        let peer = NodeId { name, incarnation: Incarnation(acceptor_life) };
+        let ((node, life), (acceptor, _)) = (wire.dialler, wire.acceptor.unwrap());
+        let peer = self.nodes[acceptor].id.clone();
         let listen = Some(self.nodes[acceptor].endpoint.clone());
         self.step(node, life, PeersInput::LinkUp { link, peer, listen });
     }
@@ -485,12 +510,21 @@ impl Mesh {
                     return Err(format!("{} does not see {}: {view:#?}", a.name, b.name));
                 };
                 let back = b.up.get(&a.name).map(|(_, link)| *link);
-                if seen.incarnation.0 != b.life || back != Some(*link) {
+                if *seen != b.id || back != Some(*link) {
                     return Err(format!("{} and {} disagree: {link} {back:?}", a.name, b.name));
                 }
             }
             if a.up.len() + 1 != live().count() {
                 return Err(format!("{} sees the dead: {:?}", a.name, a.up));
+            }
+            let members = a.peers.as_ref().unwrap().view().members;
+            let alive = members.into_iter().filter(|it| !it.state.is_over());
+            let alive: BTreeMap<_, _> = alive.map(|it| (it.member.node, it.state)).collect();
+            let others = live().filter(|b| b.name != a.name);
+            let expected: BTreeMap<_, _> =
+                others.map(|b| (b.id.clone(), MemberState::Alive)).collect();
+            if alive != expected {
+                return Err(format!("{} knows {alive:?}, and there are {expected:?}", a.name));
             }
         }
         Ok(())

@@ -2,22 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use foca::State;
 use proptest::prelude::*;
 
-use super::tests::{ME, broken, hello, node, place};
+use super::tests::{ME, broken, hello, member, node, place};
 use super::*;
-use crate::{Hello, Incarnation, Lane, LinkId, NodeName, Reason};
+use crate::{Held, Hello, Incarnation, Lane, LinkId, NodeName, Over, Reason};
 
 /// Inputs without sense, from few enough names and links that they meet.
 fn nonsense() -> impl Strategy<Value = PeersInput> {
     let name = || prop::sample::select(vec!["a", "b", ME, "y", "z"]);
     let node_id = move || (name(), 0..4_u64).prop_map(|(name, life)| node(name, life));
     let link = || prop_oneof![0..6_u64, any::<u64>()].prop_map(LinkId);
-    let lane = prop_oneof![Just(Lane::Control), Just(Lane::Data), Just(Lane::Bulk)];
+    let lane =
+        prop_oneof![Just(Lane::Control), Just(Lane::Data), Just(Lane::Rider), Just(Lane::Bulk)];
+    let over = (0..9_u64, 0..3_u32, name()).prop_map(|(life, linked, first)| Over {
+        life: Incarnation(life),
+        side: Side { linked, first: first.parse().unwrap() },
+    });
     let refusal = prop_oneof![
         Just(Refusal::Crossed),
         Just(Refusal::SameNode),
         Just(Refusal::Leaving),
+        Just(Refusal::Renewing),
+        over.clone().prop_map(Refusal::Over),
         (0..9_u64).prop_map(|known| Refusal::Fenced { known: Incarnation(known) }),
         link().prop_map(|link| Refusal::AlreadyLinked { link }),
         (name(), name()).prop_map(|(a, b)| Refusal::WrongNode {
@@ -26,15 +34,26 @@ fn nonsense() -> impl Strategy<Value = PeersInput> {
         }),
     ];
     let listen = move || prop::option::of(name().prop_map(place));
-    let info = (node_id(), name()).prop_map(|(node, at)| PeerInfo { node, endpoint: place(at) });
-    let greeting = (node_id(), any::<u64>(), lane, prop::option::of(link()), listen()).prop_map(
-        |(node, link, lane, lost, listen)| Hello { lane, lost, listen, ..hello(node, link % 8) },
+    let state = prop::sample::select(vec![State::Alive, State::Suspect, State::Down]);
+    let named = (node_id(), state).prop_map(|(node, state)| (member(node), state));
+    let packet =
+        (node_id(), node_id(), prop::collection::vec(named, 0..4)).prop_map(|(from, to, named)| {
+            swim::tests::gossip(
+                &member(from),
+                &Member { node: to, profile: Profile::default() },
+                &named,
+            )
+        });
+    let packet = prop_oneof![4 => packet, 1 => prop::collection::vec(any::<u8>(), 0..64)];
+    let held = (prop::option::of(link()), prop::option::of(over.clone()))
+        .prop_map(|(lost, over)| Held { lost, over });
+    let greeting = (node_id(), any::<u64>(), lane, held, listen()).prop_map(
+        |(node, link, lane, held, listen)| Hello { lane, held, listen, ..hello(node, link % 8) },
     );
     prop_oneof![
         1 => prop::collection::vec(name().prop_map(place), 0..3)
             .prop_map(|seeds| PeersInput::Join { seeds }),
-        3 => (link(), prop::collection::vec(info, 0..4))
-            .prop_map(|(link, peers)| PeersInput::Learned { link, peers }),
+        3 => (link(), packet).prop_map(|(link, packet)| PeersInput::Swim { link, packet }),
         6 => greeting.prop_map(|hello| PeersInput::HelloReceived { token: 1, hello }),
         1 => link().prop_map(|link| PeersInput::DialFailed { link, reason: Reason::cut("no") }),
         2 => (link(), name(), refusal).prop_map(|(link, by, refusal)| {

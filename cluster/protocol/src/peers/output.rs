@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Endpoint, Incarnation, LinkId, NodeId, NodeName, PeerInfo, Reason, Refusal};
+use crate::{Endpoint, Held, Incarnation, LinkId, MemberEvent, NodeId, NodeName, Reason, Refusal};
 
 /// Something to be done, in the order given, by whoever drives [`Peers`](crate::Peers).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,8 @@ pub enum PeersOutput {
         endpoint: Endpoint,
         /// Who must answer; `None` for a seed whose name is not known yet.
         expect: Option<NodeName>,
-        /// For the hello: the link with that peer that is lost.
-        lost: Option<LinkId>,
+        /// For the hello: what this node holds of that peer.
+        held: Held,
     },
     /// Welcome the connection whose hello was handed in under `token`.
     Accept {
@@ -67,12 +67,21 @@ pub enum PeersOutput {
         /// Why.
         why: LinkEnd,
     },
-    /// Send [`Control::Peers`](crate::Control::Peers).
-    Gossip {
+    /// Send [`Control::Swim`](crate::Control::Swim).
+    Swim {
         /// Over which link.
         link: LinkId,
-        /// Whom to name; at most `gossip_peers_max`.
-        peers: Vec<PeerInfo>,
+        /// What to say; at most 32 KiB.
+        packet: Vec<u8>,
+    },
+    /// A member has come, or is otherwise than before.
+    Member(MemberEvent),
+    /// This node's life was taken for over: it goes on as another one. All its links have just been
+    /// closed; what it says in handshakes, and whatever else names its life, is to name this one from
+    /// now on.
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
     },
     /// A seed will not be dialled (any more).
     SeedDropped {
@@ -81,9 +90,9 @@ pub enum PeersOutput {
         /// Why.
         why: SeedDropped,
     },
-    /// A peer knows a later life of this very node, or that this one is over: links with that peer
-    /// will not come up again. Restart as a new incarnation, or stop; but one peer may err or lie, so
-    /// do neither on the word of one while others are up. Said at each such refusal.
+    /// A peer knows a later life of this very node: links with that peer will not come up. Either a
+    /// second process runs under this name, or the clock was set back since the last start. Said at
+    /// each such refusal.
     Superseded {
         /// Who says so.
         by: NodeName,
@@ -107,6 +116,16 @@ pub enum LinkEnd {
     /// Nothing was heard for too long, or its handshake was not finished in time.
     #[error("nothing was heard from the peer for too long")]
     Silent,
+    /// The peer's certificate is not good any more: it has expired or was revoked, or its authority is
+    /// not trusted any more.
+    #[error("the peer's certificate is not good any more: {0}")]
+    Untrusted(Reason),
+    /// A connection of the link is as old as it may become, and could not be replaced.
+    #[error("a connection became too old, and could not be replaced")]
+    Aged,
+    /// The peer ended the link, and said why.
+    #[error("the peer ended the link: {0}")]
+    Parted(Reason),
     /// A later life of the peer is known.
     #[error("incarnation {by} of the peer has taken its place")]
     Fenced {
@@ -123,6 +142,12 @@ pub enum LinkEnd {
     /// This node leaves the cluster.
     #[error("this node leaves the cluster")]
     Leaving,
+    /// The members have declared the peer down.
+    #[error("the peer was declared down")]
+    Down,
+    /// This node was declared down, and goes on as a new incarnation.
+    #[error("this node was declared down and begins a new incarnation")]
+    Renewed,
     /// Nobody waits for this link (any more), or there is no room for its peer.
     #[error("the link is not wanted (any more)")]
     Unwanted,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use crate::{Endpoint, Incarnation, LinkId, NodeName, PeerInfo, PeerState, PeerView};
-use crate::{NodeId, PeersConfig, Reason, SeedView};
+use crate::{Endpoint, Incarnation, LinkId, NodeName, PeerState, PeerView};
+use crate::{PeersConfig, Reason, SeedView};
 
 /// Endpoints that a peer itself gave or that once led to it: what it advertises, what was dialled.
 const PROVEN_MAX: usize = 2;
@@ -44,8 +44,9 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     pub(crate) data_lane: bool,
     pub(crate) dialled_by_us: bool,
-    pub(crate) endpoint: Option<Endpoint>,
     pub(crate) since: Duration,
+    /// When it is closed at the latest: its peer's life is over.
+    pub(crate) ends_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -102,12 +103,6 @@ impl Roster {
         })
     }
 
-    /// What to tell others of a peer that is up.
-    pub(crate) fn info(name: &NodeName, peer: &Peer, link: &Link) -> Option<PeerInfo> {
-        let node = NodeId { name: name.clone(), incarnation: peer.incarnation? };
-        Some(PeerInfo { node, endpoint: link.endpoint.clone()? })
-    }
-
     /// The names that seeds led to.
     pub(crate) fn seed_names(&self) -> BTreeSet<NodeName> {
         self.seeds.values().filter_map(|seed| seed.name.clone()).collect()
@@ -151,6 +146,17 @@ impl Roster {
         if let Some(dial) = self.peers.remove(name).and_then(|peer| peer.dial) {
             self.dials.remove(&dial);
         }
+    }
+
+    /// Gives all dials up; those that were under way.
+    pub(crate) fn give_up_dials(&mut self) -> Vec<LinkId> {
+        for peer in self.peers.values_mut() {
+            peer.dial = None;
+        }
+        for seed in self.seeds.values_mut() {
+            seed.dial = None;
+        }
+        std::mem::take(&mut self.dials).into_keys().collect()
     }
 
     /// Forgets who has been out of reach for too long.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{CodecId, Hello, Incarnation, Lane, LinkId, NodeName, Reason, VersionRange};
+use crate::{CodecId, Held, Hello, Incarnation, Lane, LinkId, NodeName, Reason, VersionRange};
 
 /// A node in the middle of the alphabet, so that there are smaller and greater names.
 pub(super) const ME: &str = "m";
@@ -12,7 +12,7 @@ pub(super) fn place(name: &str) -> Endpoint {
     format!("{name}:1").parse().unwrap()
 }
 
-fn secs(secs: u64) -> Duration {
+pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
@@ -25,36 +25,90 @@ pub(super) fn hello(node: NodeId, link: u64) -> Hello {
         node,
         lane: Lane::Control,
         link: LinkId(link),
-        lost: None,
+        held: Held::default(),
     }
+}
+
+pub(super) fn member(node: NodeId) -> Member {
+    let endpoint = Some(place(node.name.as_str()));
+    Member { node, profile: Profile::default().with_endpoint(endpoint) }
 }
 
 /// A machine with a clock and a little less to write.
-struct Bench {
-    peers: Peers,
-    now: Duration,
+pub(super) struct Bench {
+    pub(super) peers: Peers,
+    pub(super) now: Duration,
+    /// What it has said of members.
+    pub(super) events: Vec<(NodeId, MemberState)>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(PeersConfig::default())
     }
 
-    fn with(config: PeersConfig) -> Self {
-        Self { peers: Peers::new(config, node(ME, 5)).unwrap(), now: Duration::ZERO }
+    pub(super) fn with(config: PeersConfig) -> Self {
+        let peers = Peers::new(config, node(ME, 5)).unwrap();
+        Self { peers, now: Duration::ZERO, events: Vec::new() }
     }
 
-    fn step(&mut self, input: PeersInput) -> Vec<PeersOutput> {
-        self.peers.step(self.now, 42, input)
+    /// What is to be done, beside news of members, which are noted.
+    pub(super) fn step(&mut self, input: PeersInput) -> Vec<PeersOutput> {
+        let mut outputs = self.peers.step(self.now, 42, input);
+        outputs.retain(|output| match output {
+            PeersOutput::Member(MemberEvent { member, state }) => {
+                self.events.push((member.node.clone(), *state));
+                false
+            }
+            PeersOutput::Swim { .. } => false,
+            _ => true,
+        });
+        outputs
     }
 
-    /// Goes on to the next wake-up.
-    fn wake(&mut self) -> Vec<PeersOutput> {
-        self.now = self.peers.next_wakeup().expect("something is awaited");
-        self.step(PeersInput::Tick)
+    /// Goes on to the next wake-up at which there is something to do.
+    pub(super) fn wake(&mut self) -> Vec<PeersOutput> {
+        loop {
+            self.now = self.peers.next_wakeup().expect("something is awaited");
+            let outputs = self.step(PeersInput::Tick);
+            if !outputs.is_empty() {
+                return outputs;
+            }
+        }
     }
 
-    fn hello(&mut self, hello: Hello) -> Result<Vec<PeersOutput>, Refusal> {
+    /// Goes on for a while, during which nothing comes from anywhere.
+    pub(super) fn pass(&mut self, time: Duration) -> Vec<PeersOutput> {
+        let until = self.now + time;
+        let mut outputs = Vec::new();
+        while let Some(at) = self.peers.next_wakeup().filter(|at| *at <= until) {
+            self.now = at;
+            outputs.extend(self.step(PeersInput::Tick));
+        }
+        self.now = until;
+        outputs
+    }
+
+    /// The peer at the other end of a link says how members are.
+    pub(super) fn gossip(
+        &mut self,
+        link: u64,
+        members: &[(NodeId, foca::State)],
+    ) -> Vec<PeersOutput> {
+        let from = self.peers.linked_by(LinkId(link)).expect("it is linked");
+        let me = Member { node: self.peers.me.clone(), profile: self.peers.profile.clone() };
+        let named: Vec<_> =
+            members.iter().map(|(node, state)| (member(node.clone()), *state)).collect();
+        let packet = super::swim::tests::gossip(&member(from), &me, &named);
+        self.step(PeersInput::Swim { link: LinkId(link), packet })
+    }
+
+    pub(super) fn member(&self, name: &str) -> Option<MemberState> {
+        let view = self.peers.view().members;
+        view.iter().find(|it| it.member.node.name.as_str() == name).map(|it| it.state)
+    }
+
+    pub(super) fn hello(&mut self, hello: Hello) -> Result<Vec<PeersOutput>, Refusal> {
         let mut outputs = self.step(PeersInput::HelloReceived { token: 1, hello });
         let judged = outputs.iter().position(|output| {
             matches!(output, PeersOutput::Accept { .. } | PeersOutput::Refuse { .. })
@@ -66,13 +120,13 @@ impl Bench {
         }
     }
 
-    fn link_up(&mut self, peer: NodeId, link: u64) -> Vec<PeersOutput> {
+    pub(super) fn link_up(&mut self, peer: NodeId, link: u64) -> Vec<PeersOutput> {
         let listen = Some(place(peer.name.as_str()));
         self.step(PeersInput::LinkUp { link: LinkId(link), peer, listen })
     }
 
     /// Lets a peer dial in.
-    fn let_in(&mut self, peer: NodeId, link: u64) -> Vec<PeersOutput> {
+    pub(super) fn let_in(&mut self, peer: NodeId, link: u64) -> Vec<PeersOutput> {
         self.hello(hello(peer.clone(), link)).unwrap();
         let mut data = hello(peer.clone(), link);
         data.lane = Lane::Data;
@@ -81,38 +135,37 @@ impl Bench {
     }
 
     /// Seeds `name`, and lets it answer the dial.
-    fn dial_out(&mut self, name: &str, incarnation: u64) -> LinkId {
+    pub(super) fn dial_out(&mut self, name: &str, incarnation: u64) -> LinkId {
         let outputs = self.step(PeersInput::Join { seeds: vec![place(name)] });
         let link = dialled(&outputs).0;
         self.link_up(node(name, incarnation), link.0);
         link
     }
 
-    fn learn(&mut self, link: LinkId, infos: &[NodeId]) -> Vec<PeersOutput> {
-        let info =
-            |node: &NodeId| PeerInfo { node: node.clone(), endpoint: place(node.name.as_str()) };
-        self.step(PeersInput::Learned { link, peers: infos.iter().map(info).collect() })
+    pub(super) fn learn(&mut self, link: LinkId, infos: &[NodeId]) -> Vec<PeersOutput> {
+        let named: Vec<_> = infos.iter().map(|node| (node.clone(), foca::State::Alive)).collect();
+        self.gossip(link.0, &named)
     }
 
-    fn state(&self, name: &str) -> Option<PeerState> {
+    pub(super) fn state(&self, name: &str) -> Option<PeerState> {
         let view = self.peers.view();
         view.peers.iter().find(|peer| peer.name.as_str() == name).map(|peer| peer.state)
     }
 
-    fn is_linked_by(&self, name: &str, id: LinkId) -> bool {
+    pub(super) fn is_linked_by(&self, name: &str, id: LinkId) -> bool {
         matches!(self.state(name), Some(PeerState::Linked { link, .. }) if link == id)
     }
 }
 
-fn dials(outputs: &[PeersOutput]) -> Vec<(LinkId, Option<NodeName>, Option<LinkId>)> {
+pub(super) fn dials(outputs: &[PeersOutput]) -> Vec<(LinkId, Option<NodeName>, Option<LinkId>)> {
     let dial = |output: &PeersOutput| match output {
-        PeersOutput::Dial { link, expect, lost, .. } => Some((*link, expect.clone(), *lost)),
+        PeersOutput::Dial { link, expect, held, .. } => Some((*link, expect.clone(), held.lost)),
         _ => None,
     };
     outputs.iter().filter_map(dial).collect()
 }
 
-fn dialled(outputs: &[PeersOutput]) -> (LinkId, Option<NodeName>, Option<LinkId>) {
+pub(super) fn dialled(outputs: &[PeersOutput]) -> (LinkId, Option<NodeName>, Option<LinkId>) {
     match &dials(outputs)[..] {
         [dial] => dial.clone(),
         _ => panic!("not one dial: {outputs:?}"),
@@ -216,9 +269,9 @@ fn a_link_is_kept_unless_its_peer_has_lost_it() {
     let already = Err(Refusal::AlreadyLinked { link: LinkId(7) });
     assert_eq!(bench.hello(hello(node("a", 1), 8)), already);
     let mut again = hello(node("a", 1), 8);
-    again.lost = Some(LinkId(6));
+    again.held.lost = Some(LinkId(6));
     assert_eq!(bench.hello(again.clone()), already);
-    again.lost = Some(LinkId(7));
+    again.held.lost = Some(LinkId(7));
     let why = LinkEnd::Replaced { by: LinkId(8) };
     let close = PeersOutput::Close { link: LinkId(7), why: why.clone() };
     let down = PeersOutput::PeerDown { peer: node("a", 1), link: LinkId(7), why };
@@ -270,19 +323,14 @@ fn whoever_is_told_that_its_life_is_over_says_so() {
 }
 
 #[test]
-fn a_silent_peer_is_down_at_the_bound() {
+fn a_link_whose_peer_never_told_of_itself_ends_at_the_bound_on_silence() {
     let mut bench = Bench::new();
     bench.let_in(node("a", 1), 7);
-    let mut pings = 0;
-    loop {
-        let outputs = bench.wake();
-        if let [PeersOutput::Close { .. }, PeersOutput::PeerDown { why, .. }, ..] = &outputs[..] {
-            assert_eq!((bench.now, why), (secs(5), &LinkEnd::Silent));
-            break;
-        }
-        assert!(matches!(outputs[..], [PeersOutput::Ping { link: LinkId(7), .. }]), "{outputs:?}");
-        pings += 1;
-    }
+    let outputs = bench.pass(secs(5));
+    let why = LinkEnd::Silent;
+    let down = PeersOutput::PeerDown { peer: node("a", 1), link: LinkId(7), why };
+    assert_eq!(outputs.last(), Some(&down), "{outputs:?}");
+    let pings = outputs.iter().filter(|it| matches!(it, PeersOutput::Ping { .. })).count();
     assert_eq!(pings, 4);
 }
 
@@ -429,65 +477,16 @@ fn a_node_that_leaves_closes_all_and_lets_nobody_in() {
 }
 
 #[test]
-fn news_of_a_peer_goes_to_all_others_and_of_all_others_to_it() {
-    let mut bench = Bench::new();
-    bench.let_in(node("a", 1), 1);
-    bench.let_in(node("b", 1), 2);
-    let outputs = bench.let_in(node("c", 1), 3);
-    let told: Vec<(u64, Vec<String>)> = outputs
-        .iter()
-        .filter_map(|output| match output {
-            PeersOutput::Gossip { link, peers } => {
-                Some((link.0, peers.iter().map(|info| info.node.to_string()).collect()))
-            }
-            _ => None,
-        })
-        .collect();
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    assert_eq!(told, [(3, names(&["a#1", "b#1"])), (1, names(&["c#1"])), (2, names(&["c#1"]))]);
-}
-
-#[test]
-fn all_are_told_of_again_once_in_a_while() {
-    let mut bench = Bench::new();
-    bench.let_in(node("a", 1), 1);
-    bench.let_in(node("b", 1), 2);
-    let mut told = 0;
-    while bench.now < secs(100) {
-        let outputs = bench.wake();
-        told += outputs.iter().filter(|it| matches!(it, PeersOutput::Gossip { .. })).count();
-        bench.step(PeersInput::Heard { link: LinkId(1) });
-        bench.step(PeersInput::Heard { link: LinkId(2) });
-    }
-    assert_eq!(told, 10);
-}
-
-#[test]
-fn a_gossip_message_names_no_more_than_its_bound() {
-    let config = PeersConfig { gossip_peers_max: 3, ..PeersConfig::default() };
-    let mut bench = Bench::with(config);
-    for link in 0..7 {
-        bench.let_in(node(&format!("n{link}"), 1), link);
-    }
-    let outputs = bench.let_in(node("last", 1), 99);
-    let sizes: Vec<usize> = outputs
-        .iter()
-        .filter_map(|output| match output {
-            PeersOutput::Gossip { link: LinkId(99), peers } => Some(peers.len()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(sizes, [3, 3, 1]);
-}
-
-#[test]
 fn hearsay_fills_the_table_to_its_bound_and_makes_room_for_who_is_there() {
     let config = PeersConfig { peers_max: 8, dials_max: 3, ..PeersConfig::default() };
     let mut bench = Bench::with(config);
     bench.let_in(node("a", 1), 1);
     let lies: Vec<NodeId> = (0..100).map(|lie| node(&format!("lie{lie}"), 1)).collect();
-    let outputs = bench.learn(LinkId(1), &lies);
-    assert!(dials(&outputs).len() <= 3, "dials have a bound of their own");
+    for lie in &lies {
+        bench.learn(LinkId(1), std::slice::from_ref(lie));
+    }
+    bench.pass(secs(1));
+    assert_eq!(bench.peers.roster.dials.len(), 3, "dials have a bound of their own");
     assert_eq!(bench.peers.view().peers.len(), 8);
     for link in 2..9 {
         bench.let_in(node(&format!("real{link}"), 1), link);

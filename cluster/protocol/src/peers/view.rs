@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Incarnation, LinkId, NodeId, NodeName, Reason};
+use crate::{Endpoint, Incarnation, LinkId, MemberView, NodeId, NodeName, Reason};
 
 /// All peers and seeds as one node sees them at one moment, for the command line, the dashboard and
 /// metrics. All times count from the node's start.
@@ -18,6 +18,8 @@ pub struct PeersView {
     pub peers: Vec<PeerView>,
     /// The seeds, by endpoint.
     pub seeds: Vec<SeedView>,
+    /// The other members, by name.
+    pub members: Vec<MemberView>,
 }
 
 /// One peer.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Text;
 use crate::replica::Bounded;
+use crate::{Health, Load, Text};
 
 /// A name that actors are found by: at most 255 bytes, a file name's limit on common systems.
 pub type EntryName = Text<255>;
@@ -41,6 +41,8 @@ pub struct Entry {
     message_type: SchemaName,
     tags: BTreeSet<Tag>,
     metadata: BTreeMap<Tag, Detail>,
+    health: Health,
+    load: Load,
 }
 
 impl Entry {
@@ -49,10 +51,12 @@ impl Entry {
     /// How many pieces of metadata an entry may have.
     pub const METADATA_MAX: usize = 16;
 
-    /// An entry of an actor that takes messages of the schema `message_type`.
+    /// An entry of an actor that takes messages of the schema `message_type`, is healthy, and has
+    /// nothing to do.
     #[must_use]
     pub fn new(message_type: SchemaName) -> Self {
-        Self { message_type, tags: BTreeSet::new(), metadata: BTreeMap::new() }
+        let (tags, metadata) = (BTreeSet::new(), BTreeMap::new());
+        Self { message_type, tags, metadata, health: Health::default(), load: Load::default() }
     }
 
     /// Adds a tag.
@@ -73,6 +77,30 @@ impl Entry {
         self.checked()
     }
 
+    /// The same of an actor that does so.
+    #[must_use]
+    pub fn in_health(self, health: Health) -> Self {
+        Self { health, ..self }
+    }
+
+    /// The same of an actor with so much to do.
+    #[must_use]
+    pub fn under_load(self, load: Load) -> Self {
+        Self { load, ..self }
+    }
+
+    /// How the actor does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// How much waits for the actor, as of when its node last told.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.load
+    }
+
     /// The schema name of the messages that the actor takes.
     #[must_use]
     pub fn message_type(&self) -> &SchemaName {
@@ -89,6 +117,14 @@ impl Entry {
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<Tag, Detail> {
         &self.metadata
+    }
+
+    /// About as many bytes as it takes on the wire.
+    pub(super) fn bytes(&self) -> usize {
+        let tags = self.tags.iter().map(|tag| tag.as_str().len() + 1);
+        let metadata = self.metadata.iter();
+        let metadata = metadata.map(|(key, value)| key.as_str().len() + value.as_str().len() + 2);
+        self.message_type.as_str().len() + tags.sum::<usize>() + metadata.sum::<usize>() + 8
     }
 
     fn checked(self) -> Result<Self, EntryError> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::ReplicaMessage;
+use super::{Change, ReplicaMessage};
 use crate::NodeId;
 
 /// Something that happened, for [`Replica::step`](crate::Replica::step) to take note of.
@@ -21,6 +21,12 @@ pub enum ReplicaInput<K, V> {
         /// The key.
         key: K,
     },
+    /// Makes several changes to entries of this node's own, all of them or none. They reach peers
+    /// in messages of `message_entries_max` changes.
+    Write {
+        /// The changes, in order.
+        changes: Vec<Change<K, V>>,
+    },
     /// [`PeersOutput::PeerUp`](crate::PeersOutput::PeerUp).
     PeerUp {
         /// Who.
@@ -31,12 +37,25 @@ pub enum ReplicaInput<K, V> {
         /// Who.
         peer: NodeId,
     },
+    /// All that was to be sent to a peer is on its way: if it has not been sent the whole snapshot
+    /// yet, here is room for the next part. So what waits for a peer is one part and the changes
+    /// since, however many entries there are.
+    Room {
+        /// Who.
+        peer: NodeId,
+    },
     /// A message has arrived.
     Received {
         /// From the peer at the other end of the link, as authenticated by the link.
         from: NodeId,
         /// The message.
         message: ReplicaMessage<K, V>,
+    },
+    /// [`PeersOutput::Renewed`](crate::PeersOutput::Renewed): this node's own entries are those of its
+    /// new life. No peer is up then.
+    Renewed {
+        /// Which life this is now.
+        me: NodeId,
     },
 }
 

@@ -1,7 +1,5 @@
 //! What copies of a replicated map say to one another.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Bounded;
@@ -10,16 +8,18 @@ use crate::NodeId;
 /// A message between two copies of a [`Replica`](super::Replica).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaMessage<K, V> {
-    /// Everything that `origin` wrote, in parts that follow one another without anything in between.
+    /// Everything that `origin` wrote, in parts that follow one another in the order of keys. What
+    /// it changes meanwhile comes between them as deltas, so that all parts and deltas together
+    /// amount to its entries at the last part.
     Snapshot {
         /// Who wrote the entries, and sends them.
         origin: NodeId,
-        /// The version that they amount to.
+        /// The version of this part: that of the part before and of the deltas between.
         version: u64,
         /// Which part this is, from 0.
         part: u32,
-        /// How many parts there are, at least 1.
-        parts: u32,
+        /// Whether it is the last one.
+        last: bool,
         /// The entries of this part.
         entries: Vec<(K, V)>,
     },
@@ -60,6 +60,16 @@ pub enum Change<K, V> {
     },
 }
 
+impl<K, V> Change<K, V> {
+    /// The key of the entry.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        match self {
+            Self::Put { key, .. } | Self::Remove { key } => key,
+        }
+    }
+}
+
 impl<K, V> ReplicaMessage<K, V> {
     /// Whose entries the message is about.
     #[must_use]
@@ -87,24 +97,5 @@ impl<K: Bounded, V: Bounded> ReplicaMessage<K, V> {
             }),
             Self::SyncRequest { .. } => true,
         }
-    }
-}
-
-impl<K: Clone, V: Clone> ReplicaMessage<K, V> {
-    /// All parts of a snapshot, each with at most `part_entries_max` entries; at least one part.
-    pub(super) fn snapshot(
-        origin: &NodeId,
-        version: u64,
-        entries: &BTreeMap<K, V>,
-        part_entries_max: usize,
-    ) -> impl Iterator<Item = Self> {
-        let size = part_entries_max.max(1);
-        let parts = entries.len().div_ceil(size).max(1);
-        let parts = u32::try_from(parts).expect("memory does not hold that many entries");
-        let mut entries = entries.iter().map(|(key, value)| (key.clone(), value.clone()));
-        (0..parts).map(move |part| {
-            let entries = entries.by_ref().take(size).collect();
-            Self::Snapshot { origin: origin.clone(), version, part, parts, entries }
-        })
     }
 }

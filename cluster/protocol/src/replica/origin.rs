@@ -13,22 +13,42 @@ pub(super) struct Origin<K, V> {
     pub(super) up: bool,
     /// Which of all downs was this one's; counts while it is down.
     pub(super) down_since: u64,
-    /// This node's own version when the peer was last sent a snapshot of it.
+    /// This node's own version when it last began to send the peer a snapshot.
     pub(super) answered_at: u64,
+    /// How far it has come with that, until it is done.
+    pub(super) sending: Option<Sending<K>>,
     pub(super) entries: BTreeMap<K, V>,
     version: Option<u64>,
     syncing: bool,
     staged: Option<Staged<K, V>>,
 }
 
-/// The parts of a snapshot that have arrived so far.
+/// A snapshot that is being sent.
+#[derive(Debug)]
+pub(super) struct Sending<K> {
+    /// The next part.
+    pub(super) part: u32,
+    /// The key that the part before ended with.
+    pub(super) after: Option<K>,
+}
+
+/// The parts of a snapshot that have arrived so far, with the changes between them.
 #[derive(Debug)]
 struct Staged<K, V> {
     version: u64,
-    parts: u32,
     next: u32,
     entries: BTreeMap<K, V>,
     left_out: usize,
+}
+
+impl<K: Ord, V> Staged<K, V> {
+    fn put(&mut self, key: K, value: V, entries_max: usize) {
+        if self.entries.len() < entries_max || self.entries.contains_key(&key) {
+            self.entries.insert(key, value);
+        } else {
+            self.left_out += 1;
+        }
+    }
 }
 
 impl<K: Ord + Clone, V: Clone + PartialEq> Origin<K, V> {
@@ -38,6 +58,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Origin<K, V> {
             up: false,
             down_since: 0,
             answered_at: 0,
+            sending: None,
             entries: BTreeMap::new(),
             version: None,
             syncing: false,
@@ -62,24 +83,19 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Origin<K, V> {
         &mut self,
         from: NodeId,
         version: u64,
-        (part, parts): (u32, u32),
+        (part, last): (u32, bool),
         entries: Vec<(K, V)>,
         entries_max: usize,
     ) -> Stepped<K, V> {
-        let begun = || Staged { version, parts, next: 0, entries: BTreeMap::new(), left_out: 0 };
+        let begun = || Staged { version, next: 0, entries: BTreeMap::new(), left_out: 0 };
         let staged = if part == 0 { Some(begun()) } else { self.staged.take() };
-        let expected = staged
-            .filter(|it| part < parts && (it.version, it.parts, it.next) == (version, parts, part));
+        let expected = staged.filter(|it| (it.version, it.next) == (version, part));
         let Some(mut staged) = expected else { return Err(ReplicaError::Malformed { from }) };
-        staged.next += 1;
+        staged.next = staged.next.wrapping_add(1);
         for (key, value) in entries {
-            if staged.entries.len() < entries_max || staged.entries.contains_key(&key) {
-                staged.entries.insert(key, value);
-            } else {
-                staged.left_out += 1;
-            }
+            staged.put(key, value, entries_max);
         }
-        if staged.next < parts {
+        if !last {
             self.staged = Some(staged);
             return Ok(Vec::new());
         }
@@ -111,8 +127,22 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Origin<K, V> {
         changes: Vec<Change<K, V>>,
         entries_max: usize,
     ) -> Stepped<K, V> {
-        if to <= base || self.staged.is_some() {
+        if to <= base {
             return Err(ReplicaError::Malformed { from });
+        }
+        if let Some(staged) = &mut self.staged {
+            // On one lane, it comes right behind what the snapshot has told so far.
+            if staged.version != base {
+                return Err(ReplicaError::Malformed { from });
+            }
+            staged.version = to;
+            for change in changes {
+                match change {
+                    Change::Put { key, value } => staged.put(key, value, entries_max),
+                    Change::Remove { key } => drop(staged.entries.remove(&key)),
+                }
+            }
+            return Ok(Vec::new());
         }
         if self.version.is_some_and(|version| to <= version) {
             return Ok(Vec::new());

@@ -25,6 +25,10 @@ fn up(copy: &mut Copy, peer: NodeId) -> Vec<Output> {
     copy.step(ReplicaInput::PeerUp { peer }).unwrap()
 }
 
+fn room(copy: &mut Copy, peer: NodeId) -> Vec<Output> {
+    copy.step(ReplicaInput::Room { peer }).unwrap()
+}
+
 fn put(copy: &mut Copy, key: u32, value: u32) -> Vec<Output> {
     copy.step(ReplicaInput::Put { key, value }).unwrap()
 }
@@ -34,7 +38,7 @@ fn receive(copy: &mut Copy, from: NodeId, message: Message) -> Stepped<u32, u32>
 }
 
 fn snapshot(origin: NodeId, version: u64, entries: &[(u32, u32)]) -> Message {
-    ReplicaMessage::Snapshot { origin, version, part: 0, parts: 1, entries: entries.to_vec() }
+    ReplicaMessage::Snapshot { origin, version, part: 0, last: true, entries: entries.to_vec() }
 }
 
 fn delta(origin: NodeId, from: u64, changes: Vec<Change<u32, u32>>) -> Message {
@@ -78,18 +82,76 @@ fn a_peer_that_comes_up_is_sent_everything_in_parts() {
     for key in 0..3 {
         put(&mut a, key, key);
     }
-    let part = |part, entries| Output::Send {
-        to: node("b", 1),
-        message: ReplicaMessage::Snapshot {
-            origin: node("a", 1),
-            version: 3,
-            part,
-            parts: 2,
-            entries,
-        },
+    let part = |part, version, last, entries| {
+        let (to, origin) = (node("b", 1), node("a", 1));
+        let message = ReplicaMessage::Snapshot { origin, version, part, last, entries };
+        vec![Output::Send { to, message }]
     };
-    let parts = up(&mut a, node("b", 1));
-    assert_eq!(parts, [part(0, vec![(0, 0), (1, 1)]), part(1, vec![(2, 2)])]);
+    assert_eq!(up(&mut a, node("b", 1)), part(0, 3, false, vec![(0, 0), (1, 1)]));
+    put(&mut a, 3, 3);
+    assert_eq!(room(&mut a, node("b", 1)), part(1, 4, true, vec![(2, 2), (3, 3)]));
+    assert_eq!(room(&mut a, node("b", 1)), [], "that was all");
+    assert_eq!(room(&mut a, node("b", 2)), [], "nor does another life get any");
+}
+
+#[test]
+fn changes_between_the_parts_of_a_snapshot_are_in_it() {
+    let mut a = copy("a");
+    for key in [1, 2, 3, 5] {
+        put(&mut a, key, 0);
+    }
+    let mut messages = up(&mut a, node("b", 1));
+    messages.extend(a.step(ReplicaInput::Remove { key: 1 }).unwrap());
+    messages.extend(put(&mut a, 2, 7));
+    messages.extend(a.step(ReplicaInput::Remove { key: 3 }).unwrap());
+    messages.extend(put(&mut a, 4, 8));
+    messages.extend(room(&mut a, node("b", 1)));
+    let mut b = copy("b");
+    up(&mut b, node("a", 1));
+    for message in messages {
+        if let Output::Send { message, .. } | Output::Broadcast(message) = message {
+            assert_eq!(b.count_of(&node("a", 1)), 0, "nothing is told before all is known");
+            receive(&mut b, node("a", 1), message).unwrap();
+        }
+    }
+    assert_eq!(b.origins[&node("a", 1).name].entries, a.own);
+    let next = put(&mut a, 9, 9);
+    let Output::Broadcast(next) = next[1].clone() else { panic!("{next:?}") };
+    assert_eq!(receive(&mut b, node("a", 1), next).unwrap().len(), 1, "and it goes on from there");
+}
+
+#[test]
+fn a_peer_that_asks_for_a_snapshot_while_it_is_sent_one_is_sent_no_other() {
+    let mut a = copy("a");
+    for key in 0..3 {
+        put(&mut a, key, key);
+    }
+    up(&mut a, node("b", 1));
+    put(&mut a, 3, 3);
+    let request = ReplicaMessage::SyncRequest { origin: node("a", 1), have: 77 };
+    assert_eq!(receive(&mut a, node("b", 1), request), Ok(vec![]));
+}
+
+#[test]
+fn several_changes_are_made_together_and_go_out_in_full_messages() {
+    let mut a = copy("a");
+    put(&mut a, 1, 10);
+    let put_ = |key, value| Change::Put { key, value };
+    let changes = vec![put_(2, 20), Change::Remove { key: 1 }, put_(2, 20), put_(3, 30)];
+    let outputs = a.step(ReplicaInput::Write { changes }).unwrap();
+    let me = node("a", 1);
+    let expected = [
+        event(me.clone(), 2, added(20)),
+        event(me.clone(), 1, ReplicaEventKind::Removed { was: 10 }),
+        event(me.clone(), 3, added(30)),
+        Output::Broadcast(delta(me.clone(), 1, vec![put_(2, 20), Change::Remove { key: 1 }])),
+        Output::Broadcast(delta(me, 2, vec![put_(3, 30)])),
+    ];
+    assert_eq!(outputs, expected);
+    let too_many = (4..8).map(|key| put_(key, 0)).collect();
+    let full = Err(ReplicaError::Full { entries_max: 4 });
+    assert_eq!(a.step(ReplicaInput::Write { changes: too_many }), full);
+    assert_eq!(a.own.len(), 2, "all or none");
 }
 
 #[test]
@@ -202,22 +264,23 @@ fn nobody_speaks_for_another() {
 #[test]
 fn numbers_that_contradict_one_another_are_refused() {
     let a = node("a", 1);
-    let part = |part, parts, version| ReplicaMessage::Snapshot {
+    let part = |part, last, version| ReplicaMessage::Snapshot {
         origin: node("a", 1),
         version,
         part,
-        parts,
+        last,
         entries: vec![],
     };
+    let between = |from| delta(node("a", 1), from, vec![]);
     let malformed = Err(ReplicaError::Malformed { from: a.clone() });
     for wrong in [
-        vec![part(0, 0, 9)],
-        vec![part(1, 2, 9)],
-        vec![part(0, 3, 9), part(2, 3, 9)],
-        vec![part(0, 2, 9), part(1, 2, 8)],
-        vec![part(0, 2, 9), part(1, 9, 9)],
-        vec![part(u32::MAX, u32::MAX, 9)],
-        vec![part(0, 2, 9), delta(a.clone(), 3, vec![])],
+        vec![part(1, true, 9)],
+        vec![part(0, false, 9), part(2, true, 9)],
+        vec![part(0, false, 9), part(1, true, 8)],
+        vec![part(u32::MAX, true, 9)],
+        vec![part(0, false, 9), between(3)],
+        vec![part(0, false, 9), between(9), between(9)],
+        vec![part(0, false, 9), between(9), part(1, true, 9)],
         vec![ReplicaMessage::Delta { origin: a.clone(), from: 3, to: 3, changes: vec![] }],
         vec![ReplicaMessage::Delta { origin: a.clone(), from: u64::MAX, to: 0, changes: vec![] }],
     ] {
@@ -278,6 +341,7 @@ enum Action {
     Disconnect { a: usize, b: usize },
     Restart { at: usize },
     Deliver { from: usize, to: usize, count: usize },
+    Room { from: usize, to: usize },
 }
 
 const NODES: usize = 4;
@@ -292,6 +356,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => at().prop_map(|at| Action::Restart { at }),
         8 => (at(), at(), 1..5_usize)
             .prop_map(|(from, to, count)| Action::Deliver { from, to, count }),
+        4 => (at(), at()).prop_map(|(from, to)| Action::Room { from, to }),
     ]
 }
 
@@ -373,6 +438,13 @@ impl World {
         }
     }
 
+    fn room(&mut self, from: usize, to: usize) {
+        if self.channels.contains_key(&(from, to)) {
+            let peer = self.id(to);
+            self.step(from, ReplicaInput::Room { peer });
+        }
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Put { at, key, value } => self.step(at, ReplicaInput::Put { key, value }),
@@ -388,6 +460,7 @@ impl World {
                 self.told[at].clear();
             }
             Action::Deliver { from, to, count } => self.deliver(from, to, count),
+            Action::Room { from, to } => self.room(from, to),
         }
     }
 
@@ -397,13 +470,34 @@ impl World {
                 self.connect(a, b);
             }
         }
-        while let Some(((from, to), _)) =
-            self.channels.iter().find(|(_, channel)| !channel.is_empty())
-        {
-            let (from, to) = (*from, *to);
-            self.deliver(from, to, 1);
+        let pairs: Vec<_> = self.channels.keys().copied().collect();
+        // More rounds than any snapshot has parts.
+        for (from, to) in std::iter::repeat_n(pairs, 16).flatten() {
+            self.deliver(from, to, usize::MAX);
+            self.room(from, to);
+        }
+        for (from, to) in self.channels.keys().copied().collect::<Vec<_>>() {
+            self.deliver(from, to, usize::MAX);
         }
     }
+}
+
+#[test]
+fn a_node_that_goes_on_as_another_life_writes_its_entries_under_that() {
+    let mut m = copy("m");
+    m.step(ReplicaInput::Put { key: 1, value: 7 }).unwrap();
+    let (before, after) = (m.me().clone(), node("m", 9));
+    let outputs = m.step(ReplicaInput::Renewed { me: after.clone() }).unwrap();
+    let event = |origin: &NodeId, kind| {
+        Output::Event(ReplicaEvent { origin: origin.clone(), key: 1, kind })
+    };
+    let gone = event(&before, ReplicaEventKind::Removed { was: 7 });
+    let come = event(&after, ReplicaEventKind::Added { value: 7 });
+    assert_eq!(outputs, [gone, come]);
+    assert_eq!((m.get(&before, &1), m.get(&after, &1)), (None, Some(&7)));
+    let outputs = m.step(ReplicaInput::PeerUp { peer: node("a", 1) }).unwrap();
+    let Output::Send { message, .. } = &outputs[0] else { panic!("{outputs:?}") };
+    assert_eq!(message.origin(), &after);
 }
 
 proptest! {
@@ -442,7 +536,13 @@ proptest! {
                 1 => ReplicaInput::PeerDown { peer },
                 2 => ReplicaInput::Received {
                     from: peer,
-                    message: ReplicaMessage::Snapshot { origin, version: a, part, parts, entries },
+                    message: ReplicaMessage::Snapshot {
+                        origin,
+                        version: a,
+                        part,
+                        last: parts > 1,
+                        entries,
+                    },
                 },
                 3 => {
                     let change = |(key, value)| {

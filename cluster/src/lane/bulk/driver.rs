@@ -191,8 +191,8 @@ impl Driver {
                 self.ready.push_back((id, whole));
                 continue;
             }
-            let Arriving { head, payload, charge, .. } = whole;
-            match delivery::deliver(&self.lane, &self.wire, &head, &payload, charge) {
+            let Arriving { head, payload, begun, charge, .. } = whole;
+            match delivery::deliver(&self.lane, &self.wire, &head, &payload, begun, charge) {
                 Ok(()) => self.lane.bulk.reply(&Part::Delivered { id }),
                 Err(why) => self.refuse(id, &head, &why),
             }

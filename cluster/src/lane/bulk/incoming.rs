@@ -43,6 +43,7 @@ pub(super) struct Arriving {
     /// What the data lane must have delivered before.
     pub(super) after: u64,
     pub(super) charge: Charge,
+    pub(super) begun: Instant,
     pub(super) heard: Instant,
 }
 
@@ -113,7 +114,7 @@ impl Incoming {
             return Ok(Begun::TooLarge);
         }
         let (head, payload) = (head.to_vec(), Vec::new());
-        let arriving = Arriving { head, payload, length, after, charge, heard: now };
+        let arriving = Arriving { head, payload, length, after, charge, begun: now, heard: now };
         self.under_way.insert(id, arriving);
         Ok(Begun::Welcome)
     }

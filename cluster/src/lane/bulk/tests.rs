@@ -16,9 +16,9 @@ use super::*;
 
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-struct Bench {
-    lane: Arc<DataLane>,
-    yard: Arc<Yard>,
+pub(super) struct Bench {
+    pub(super) lane: Arc<DataLane>,
+    pub(super) yard: Arc<Yard>,
     end: JoinHandle<LaneEnd>,
     _data_end: JoinHandle<LaneEnd>,
     peer: DuplexStream,
@@ -26,8 +26,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let yard = Arc::new(Yard { keeper: Arc::default(), letters: Mutex::default() });
+    pub(super) fn new() -> Self {
+        let yard = Arc::new(Yard::default());
         let bounds = LaneBounds {
             frame_bytes_max: frame::FRAME_BYTES_MAX,
             bulk_bytes_min: 1000,
@@ -43,7 +43,7 @@ impl Bench {
     }
 
     /// Sends, and lets the lane do all that it has to do about it.
-    async fn send(&mut self, parts: &[Part<'_>]) {
+    pub(super) async fn send(&mut self, parts: &[Part<'_>]) {
         for part in parts {
             let mut bytes = Vec::new();
             part.write(&mut bytes);
@@ -52,7 +52,7 @@ impl Bench {
         settle().await;
     }
 
-    async fn grant(&mut self, granted: u64) {
+    pub(super) async fn grant(&mut self, granted: u64) {
         let account = |account| Part::Credit { account, granted };
         self.send(&[account(Account::Messages), account(Account::Answers)]).await;
         let mut credit = Vec::new();
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     /// The body of the next frame that is about a message; `None` where none comes soon.
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             let body = frame_of(&mut self.peer).await?;
             let part = Part::read(&body).unwrap();
@@ -72,14 +72,14 @@ impl Bench {
         }
     }
 
-    async fn refusal(&mut self) -> (u64, Unanswered) {
+    pub(super) async fn refusal(&mut self) -> (u64, Unanswered) {
         let body = self.next().await.expect("it is refused");
         let Ok(Part::Refused { id, why }) = Part::read(&body) else { panic!("{body:?}") };
         (id, codec::decode(why, Limits::default()).unwrap())
     }
 
     /// How many bytes of messages the lane has granted.
-    fn granted(&self) -> u64 {
+    pub(super) fn granted(&self) -> u64 {
         self.lane.bulk.messages.granted()
     }
 
@@ -125,7 +125,7 @@ async fn frame_of(stream: &mut DuplexStream) -> Option<Vec<u8>> {
 }
 
 /// The head of a message, and a payload of about so many bytes.
-fn message(actor: u64, bytes: usize, asks: &[u64]) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn message(actor: u64, bytes: usize, asks: &[u64]) -> (Vec<u8>, Vec<u8>) {
     let mut head = Vec::new();
     frame::message(&mut head, actor, SCHEMA, asks, &[]);
     let mut payload = Vec::new();
@@ -133,11 +133,11 @@ fn message(actor: u64, bytes: usize, asks: &[u64]) -> (Vec<u8>, Vec<u8>) {
     (head.split_off(frame::LENGTH_BYTES), payload)
 }
 
-fn begin(id: u64, length: usize, head: &[u8]) -> Part<'_> {
+pub(super) fn begin(id: u64, length: usize, head: &[u8]) -> Part<'_> {
     Part::Begin { id, length: length as u64, after: 0, head }
 }
 
-fn chunk(id: u64, offset: usize, bytes: &[u8]) -> Part<'_> {
+pub(super) fn chunk(id: u64, offset: usize, bytes: &[u8]) -> Part<'_> {
     Part::Chunk { id, offset: offset as u64, bytes }
 }
 
@@ -424,7 +424,7 @@ async fn an_answer_that_nobody_waits_for_any_more_is_refused_on_its_way() {
         }
     };
     let Ok(Frame::Message { mut asks, .. }) = Frame::read(&body) else { unreachable!() };
-    frame::answer(&mut answer, asks.next().unwrap(), &[], &[]);
+    frame::answer(&mut answer, asks.next().unwrap().correlation, &[], &[]);
     let head = &answer[frame::LENGTH_BYTES..];
     bench.send(&[begin(1, 5000, head), chunk(1, 0, &[1; 1000])]).await;
     asked.give_up();

@@ -1,0 +1,199 @@
+//! What members say of one another, and what [`Peers`] makes of it.
+
+use super::tests::{Bench, ME, broken, dialled, dials, hello, member, node, secs};
+use super::*;
+use crate::{Incarnation, LinkEnd, LinkId, Over, PeersOutput};
+
+#[test]
+fn a_silent_peer_is_suspect_then_down_within_the_bound() {
+    let mut bench = Bench::new();
+    bench.let_in(node("a", 1), 7);
+    bench.gossip(7, &[]);
+    bench.pass(secs(2));
+    assert_eq!(bench.member("a"), Some(MemberState::Suspect));
+    assert!(bench.is_linked_by("a", LinkId(7)), "it may show that it lives");
+    let outputs = bench.pass(secs(2));
+    assert_eq!(bench.member("a"), Some(MemberState::Down));
+    let why = LinkEnd::Down;
+    let down = PeersOutput::PeerDown { peer: node("a", 1), link: LinkId(7), why };
+    assert!(outputs.contains(&down), "{outputs:?}");
+    let over = Over { life: Incarnation(1), side: bench.peers.side() };
+    assert_eq!(bench.hello(hello(node("a", 1), 8)), Err(Refusal::Over(over)));
+    assert_eq!(bench.hello(hello(node("a", 2), 9)), Ok(vec![]), "a new life may come");
+}
+
+#[test]
+fn a_peer_whose_link_breaks_is_suspect_until_it_is_linked_again() {
+    let mut bench = Bench::new();
+    bench.let_in(node("a", 1), 7);
+    bench.gossip(7, &[]);
+    bench.step(PeersInput::LinkDown { link: LinkId(7), why: broken() });
+    assert_eq!(bench.member("a"), Some(MemberState::Suspect));
+    bench.let_in(node("a", 1), 8);
+    assert_eq!(bench.member("a"), Some(MemberState::Alive));
+    let told = [MemberState::Alive, MemberState::Suspect, MemberState::Alive];
+    assert_eq!(bench.events, told.map(|state| (node("a", 1), state)));
+}
+
+#[test]
+fn nobody_makes_a_peer_suspect_that_is_heard() {
+    let mut bench = Bench::new();
+    for (name, link) in [("a", 7), ("b", 8)] {
+        bench.let_in(node(name, 1), link);
+        bench.gossip(link, &[]);
+    }
+    bench.gossip(7, &[(node("b", 1), foca::State::Suspect)]);
+    assert_eq!(bench.member("b"), Some(MemberState::Alive));
+    assert!(!bench.events.iter().any(|(_, state)| *state == MemberState::Suspect));
+}
+
+#[test]
+fn a_member_that_others_declare_down_stays_down_in_that_life() {
+    let mut bench = Bench::new();
+    bench.let_in(node("a", 1), 7);
+    bench.gossip(7, &[(node("c", 4), foca::State::Alive)]);
+    assert_eq!(bench.member("c"), Some(MemberState::Joining));
+    bench.gossip(7, &[(node("c", 4), foca::State::Down)]);
+    bench.gossip(7, &[(node("c", 4), foca::State::Alive)]);
+    assert_eq!(bench.member("c"), Some(MemberState::Down));
+    assert!(matches!(bench.hello(hello(node("c", 4), 8)), Err(Refusal::Over(_))));
+    assert!(matches!(bench.hello(hello(node("c", 3), 8)), Err(Refusal::Over(_))));
+    bench.let_in(node("c", 5), 9);
+    bench.gossip(9, &[]);
+    assert_eq!(bench.member("c"), Some(MemberState::Alive));
+}
+
+#[test]
+fn a_peer_that_is_heard_is_given_time_to_end_its_link_itself() {
+    let mut bench = Bench::new();
+    for (name, link) in [("a", 7), ("b", 8)] {
+        bench.let_in(node(name, 1), link);
+        bench.gossip(link, &[]);
+    }
+    bench.gossip(7, &[(node("b", 1), foca::State::Down)]);
+    assert!(bench.is_linked_by("b", LinkId(8)), "its goodbye may be under way");
+    let outputs = bench.step(PeersInput::Goodbye { link: LinkId(8) });
+    assert!(matches!(outputs[1], PeersOutput::PeerDown { why: LinkEnd::Goodbye, .. }));
+    assert_eq!(bench.member("b"), Some(MemberState::Left));
+
+    bench.let_in(node("c", 1), 9);
+    bench.gossip(9, &[]);
+    bench.gossip(7, &[(node("c", 1), foca::State::Down)]);
+    let outputs = bench.pass(secs(2));
+    let why = LinkEnd::Down;
+    let down = PeersOutput::PeerDown { peer: node("c", 1), link: LinkId(9), why };
+    assert!(outputs.contains(&down), "{outputs:?}");
+}
+
+#[test]
+fn a_node_that_learns_that_it_is_down_goes_on_as_a_later_life() {
+    let mut bench = Bench::new();
+    bench.let_in(node("a", 1), 7);
+    bench.now = secs(3);
+    let outputs = bench.gossip(7, &[(node(ME, 5), foca::State::Down)]);
+    let why = LinkEnd::Renewed;
+    let me = node(ME, 5 + 3_000_000);
+    let expected = [
+        PeersOutput::Close { link: LinkId(7), why: why.clone() },
+        PeersOutput::PeerDown { peer: node("a", 1), link: LinkId(7), why },
+        PeersOutput::Renewed { me: me.clone() },
+    ];
+    assert_eq!(outputs, expected);
+    assert_eq!(bench.peers.view().me, me);
+    assert_eq!(bench.hello(hello(node("a", 1), 8)), Ok(vec![]), "who was not down may come again");
+}
+
+#[test]
+fn of_two_that_take_each_other_for_dead_the_smaller_side_begins_anew() {
+    let told = |linked: u32, first: &str| Over {
+        life: Incarnation(5),
+        side: Side { linked, first: first.parse().unwrap() },
+    };
+    let lonely = || {
+        let mut bench = Bench::new();
+        bench.let_in(node("b", 1), 6);
+        bench.let_in(node("a", 1), 7);
+        bench.gossip(7, &[]);
+        bench.step(PeersInput::LinkDown { link: LinkId(7), why: broken() });
+        bench.pass(secs(2));
+        assert_eq!(bench.member("a"), Some(MemberState::Down));
+        bench
+    };
+    // Linked with `b`, whose name is the first on this side.
+    for (over, yields) in
+        [(told(2, "z"), true), (told(0, "a"), false), (told(1, "a"), true), (told(1, "c"), false)]
+    {
+        let mut bench = lonely();
+        bench.step(PeersInput::Heard { link: LinkId(6) });
+        let mut hello = hello(node("a", 1), 8);
+        hello.held.over = Some(over.clone());
+        let mut outputs = bench.step(PeersInput::HelloReceived { token: 1, hello });
+        let renewed = outputs.iter().any(|it| matches!(it, PeersOutput::Renewed { .. }));
+        assert_eq!(renewed, yields, "told by {over:?}");
+        let refused = outputs.pop();
+        let Some(PeersOutput::Refuse { refusal, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(refusal == Refusal::Renewing, yields);
+        assert_eq!(matches!(refusal, Refusal::Over(_)), !yields);
+    }
+}
+
+#[test]
+fn links_with_those_who_are_over_or_quiet_stand_behind_nobody() {
+    let mut bench = Bench::new();
+    for (name, link) in [("a", 7), ("b", 8)] {
+        bench.let_in(node(name, 1), link);
+        bench.gossip(link, &[]);
+    }
+    assert_eq!(bench.peers.side(), Side { linked: 2, first: "a".parse().unwrap() });
+    bench.gossip(8, &[(node("a", 1), foca::State::Down)]);
+    assert!(bench.is_linked_by("a", LinkId(7)), "it has some time to end its link itself");
+    assert_eq!(bench.peers.side(), Side { linked: 1, first: "b".parse().unwrap() });
+    bench.pass(secs(2));
+    assert_eq!(bench.peers.side(), Side { linked: 0, first: ME.parse().unwrap() });
+}
+
+#[test]
+fn a_dialler_that_is_told_that_it_is_over_yields_unless_its_side_is_greater() {
+    for (linked, yields) in [(0, false), (1, true), (2, true)] {
+        let mut bench = Bench::new();
+        bench.let_in(node("b", 1), 6);
+        bench.let_in(node("z", 1), 7);
+        bench.gossip(7, &[]);
+        let outputs = bench.step(PeersInput::LinkDown { link: LinkId(7), why: broken() });
+        let outputs = if dials(&outputs).is_empty() { bench.wake() } else { outputs };
+        let (link, ..) = dialled(&outputs);
+        let side = Side { linked, first: "z".parse().unwrap() };
+        let refusal = Refusal::Over(Over { life: Incarnation(5), side });
+        let outputs =
+            bench.step(PeersInput::DialRefused { link, by: "z".parse().unwrap(), refusal });
+        let renewed = outputs.iter().any(|it| matches!(it, PeersOutput::Renewed { .. }));
+        assert_eq!(renewed, yields, "{linked} stand behind it");
+        assert_eq!(bench.member("z"), (!yields).then_some(MemberState::Down));
+    }
+}
+
+#[test]
+fn new_lives_are_begun_no_more_often_than_the_longest_back_off() {
+    let mut bench = Bench::new();
+    let mut lives = 0;
+    for round in 0..100 {
+        bench.now = Duration::from_millis(100 * round);
+        let (me, link) = (bench.peers.me.clone(), 100 + round);
+        bench.let_in(node("a", round + 1), link);
+        let outputs = bench.gossip(link, &[(me, foca::State::Down)]);
+        lives += outputs.iter().filter(|it| matches!(it, PeersOutput::Renewed { .. })).count();
+    }
+    assert_eq!(lives, 2, "in ten seconds");
+}
+
+#[test]
+fn a_packet_that_is_none_or_speaks_for_another_ends_its_link() {
+    let me = member(node(ME, 5));
+    let foreign = super::swim::tests::gossip(&member(node("b", 1)), &me, &[]);
+    for packet in [vec![], vec![0; 40_000], vec![255; 100], foreign] {
+        let mut bench = Bench::new();
+        bench.let_in(node("a", 1), 7);
+        let outputs = bench.step(PeersInput::Swim { link: LinkId(7), packet });
+        assert!(matches!(&outputs[0], PeersOutput::Close { why: LinkEnd::Violation(_), .. }));
+    }
+}
