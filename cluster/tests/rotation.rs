@@ -430,7 +430,7 @@ async fn a_revoked_node_has_no_large_message_delivered_any_more() {
     for _ in 0..2 {
         assert!(asking(2 << 20).await.unwrap().len() == 2 << 20);
     }
-    let under_way = tokio::spawn(asking(48 << 20));
+    let under_way = tokio::spawn(asking(32 << 20));
     let of_b = serial(&directory, &b.credentials().unwrap());
     let list = shop.revocation_list([of_b], &IssueOptions::new()).unwrap();
     let file = directory.path().join("revoked.pem");
@@ -466,11 +466,13 @@ async fn connections_that_are_replaced_again_and_again_leave_the_link_as_it_was(
     let of_two = b.renewals();
     assert!((80..140).contains(&of_two), "{of_two}");
     // And a third, once there is something for it; both ways, from end to end of its connections.
-    let bytes = vec![7; 1 << 20];
+    let bytes = vec![7; 200 << 10];
     for number in 240..480 {
         counter.tell(Count::Next(number)).await.unwrap();
-        let echo = counter.ask(|reply| Count::Echo(bytes.clone(), reply)).await.unwrap();
-        assert!(echo == bytes);
+        if number % 8 == 0 {
+            let echo = counter.ask(|reply| Count::Echo(bytes.clone(), reply)).await.unwrap();
+            assert!(echo == bytes);
+        }
         assert!(tokio::time::timeout(Duration::from_secs(10), &mut watch).await.is_err());
     }
     assert_eq!(counter.ask(Count::Total).await.unwrap(), 480);

@@ -253,6 +253,7 @@ impl Driver {
                 }
             }
             Frame::Answer { correlation, asks, payload } => {
+                // A question that is given up already is not to be answered: the answer is undecodable.
                 self.open_asks(asks)?;
                 take_answer(lane, correlation, asks, payload);
             }
