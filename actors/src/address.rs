@@ -234,27 +234,36 @@ impl<M: RemoteMessage> Address<M> {
 
 impl There {
     fn try_tell<M: Message>(&self, message: M) -> Result<(), TellError<M>> {
-        let codec = M::CODEC.expect("a remote address is made for remote messages only");
-        let mut encode: wire::Encode<'_> = &mut |buffer, max| (codec.encode)(&message, buffer, max);
-        match self.route.try_send(&self.path, M::FINGERPRINT, &mut encode) {
-            Ok(()) => Ok(()),
-            Err(RouteError::Full) => Err(TellError::Full(message)),
-            Err(RouteError::Unreachable(node)) => Err(TellError::Unreachable { message, node }),
-            Err(RouteError::Encode(why)) => Err(TellError::Unencodable { message, why }),
-            Err(RouteError::TooManyAsks { max }) => Err(TellError::TooManyAsks { message, max }),
-        }
+        self.try_send(&message).map_err(|why| untold(message, why))
     }
 
-    async fn tell<M: Message>(&self, mut message: M) -> Result<(), TellError<M>> {
+    fn try_send<M: Message>(&self, message: &M) -> Result<(), RouteError> {
+        let codec = M::CODEC.expect("a remote address is made for remote messages only");
+        let mut encode: wire::Encode<'_> = &mut |buffer, max| (codec.encode)(message, buffer, max);
+        self.route.try_send(&self.path, M::FINGERPRINT, &mut encode)
+    }
+
+    async fn tell<M: Message>(&self, message: M) -> Result<(), TellError<M>> {
         loop {
-            match self.try_tell(message) {
-                Err(TellError::Full(back)) => {
-                    message = back;
-                    self.route.room().await;
+            let told = match self.try_send(&message) {
+                Err(RouteError::Full) => {
+                    self.route.room(&self.path).await;
+                    continue;
                 }
-                told => return told,
-            }
+                Err(RouteError::Waits(waits)) => waits.await,
+                told => told,
+            };
+            return told.map_err(|why| untold(message, why));
         }
+    }
+}
+
+fn untold<M>(message: M, why: RouteError) -> TellError<M> {
+    match why {
+        RouteError::Full | RouteError::Waits(_) => TellError::Full(message),
+        RouteError::Unreachable(node) => TellError::Unreachable { message, node },
+        RouteError::Encode(why) => TellError::Unencodable { message, why },
+        RouteError::TooManyAsks { max } => TellError::TooManyAsks { message, max },
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::any::Any;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -113,8 +115,8 @@ pub trait Route: Send + Sync + 'static {
     /// [`RouteError`]; nothing was sent.
     fn try_send(&self, to: &ActorPath, schema: u32, encode: Encode<'_>) -> Result<(), RouteError>;
 
-    /// Ends when it is worth trying again after [`RouteError::Full`].
-    fn room(&self) -> BoxFuture<'_, ()>;
+    /// Ends when it is worth trying again after [`RouteError::Full`]; polled by the task that tries.
+    fn room(&self, to: &ActorPath) -> BoxFuture<'_, ()>;
 
     /// Watches an actor of that node.
     fn watch(&self, to: &ActorPath) -> Watch;
@@ -127,10 +129,13 @@ pub enum RouteError {
     /// The receiver's credit is used up.
     #[error("the receiving node has not yet worked off what it was sent")]
     Full,
+    /// It is large, encoded, and waits for the receiver's credit.
+    #[error("the receiving node has not yet worked off what it was sent")]
+    Waits(Waits),
     /// There is no link to the node.
     #[error("node {0} cannot be reached")]
     Unreachable(String),
-    /// The message cannot be encoded, or not within the link's limit.
+    /// The message cannot be encoded, or not within the link's limit on messages.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The bound on open questions is reached.
@@ -139,6 +144,31 @@ pub enum RouteError {
         /// The bound.
         max: usize,
     },
+}
+
+/// A large message that is encoded and waits for the receiver's credit: awaited, it is put on its way
+/// as soon as there is some; dropped, it is not sent.
+pub struct Waits(BoxFuture<'static, Result<(), RouteError>>);
+
+impl Waits {
+    /// What is done when there is credit.
+    pub fn new(sent: impl Future<Output = Result<(), RouteError>> + Send + 'static) -> Self {
+        Self(Box::pin(sent))
+    }
+}
+
+impl Future for Waits {
+    type Output = Result<(), RouteError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waits")
+    }
 }
 
 /// A local actor as a link sees it.

@@ -90,6 +90,10 @@ fn cases(files: &Path) -> Vec<Case> {
                 case.with::<Floor>(ask::<Floor>),
                 case.with::<FloorIntoRactor>(ask::<FloorIntoRactor>),
             ]);
+            if bytes == 16 {
+                let beside = json!({ "beside": "64 MiB" });
+                cases.push(case.with::<Umbel>(ask_beside_large).variant(beside));
+            }
         }
     }
     cases
@@ -267,30 +271,52 @@ fn tell<P: Peer>(files: &Path, load: Load, ops: u64) -> Sample {
 }
 
 fn ask<P: Peer>(files: &Path, load: Load, ops: u64) -> Sample {
-    measure(files, |peer: P| async move {
-        let watch = Stopwatch::start();
-        let share = ops / load.tasks;
-        let tasks: Vec<_> = (0..load.tasks)
-            .map(|_| {
-                let peer = peer.clone();
-                tokio::spawn(async move {
-                    let mut latencies = Latencies::new();
-                    for number in 0..share {
-                        let asked = number.is_multiple_of(TIMED).then(Instant::now);
-                        let answer = peer.ask(Payload::new(load.bytes, false)).await;
-                        assert_eq!(answer.0.len(), load.bytes);
-                        if let Some(asked) = asked {
-                            latencies.record(asked.elapsed());
-                        }
-                    }
-                    latencies
-                })
+    measure(files, |peer: P| asking(peer, load, ops))
+}
+
+/// As `ask`, while another actor of the server is sent one large message after the other.
+fn ask_beside_large(files: &Path, load: Load, ops: u64) -> Sample {
+    measure(files, |peer: Umbel| async move {
+        peer.tell_large().await;
+        let large = {
+            let peer = peer.clone();
+            tokio::spawn(async move {
+                loop {
+                    peer.tell_large().await;
+                }
             })
-            .collect();
-        let mut latencies = Latencies::new();
-        for task in tasks {
-            latencies.add(&task.await.expect("no caller panics"));
-        }
-        Worked::new(share * load.tasks, latencies, watch)
+        };
+        let worked = asking(peer, load, ops).await;
+        large.abort();
+        // It is done with the peer before that hangs up.
+        let _ = large.await;
+        worked
     })
+}
+
+async fn asking<P: Peer>(peer: P, load: Load, ops: u64) -> Worked {
+    let watch = Stopwatch::start();
+    let share = ops / load.tasks;
+    let tasks: Vec<_> = (0..load.tasks)
+        .map(|_| {
+            let peer = peer.clone();
+            tokio::spawn(async move {
+                let mut latencies = Latencies::new();
+                for number in 0..share {
+                    let asked = number.is_multiple_of(TIMED).then(Instant::now);
+                    let answer = peer.ask(Payload::new(load.bytes, false)).await;
+                    assert_eq!(answer.0.len(), load.bytes);
+                    if let Some(asked) = asked {
+                        latencies.record(asked.elapsed());
+                    }
+                }
+                latencies
+            })
+        })
+        .collect();
+    let mut latencies = Latencies::new();
+    for task in tasks {
+        latencies.add(&task.await.expect("no caller panics"));
+    }
+    Worked::new(share * load.tasks, latencies, watch)
 }

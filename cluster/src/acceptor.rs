@@ -116,6 +116,7 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
                     Lane::Control => Coordinate::ControlOpened(hello, admitted),
                     Lane::Data => Coordinate::DataOpened(hello, admitted),
                     Lane::Rider => Coordinate::RiderOpened(hello.link, admitted),
+                    Lane::Bulk => Coordinate::BulkOpened(hello, admitted),
                 };
                 let _ = coordinator.tell(opened).await;
             }

@@ -97,6 +97,13 @@ pub enum StartError {
         most = NodeConfig::FRAME_BYTES_MOST
     )]
     FrameBytes(usize),
+    /// The message limit is out of bounds.
+    #[error(
+        "`message_bytes_max` is {0}: it must be from {least} to {most}",
+        least = NodeConfig::MESSAGE_BYTES_LEAST,
+        most = NodeConfig::MESSAGE_BYTES_MOST
+    )]
+    MessageBytes(usize),
     /// The age of links is out of bounds.
     #[error(
         "`link_age_max` is {0:?}: it must be from {least:?} to {most:?}",

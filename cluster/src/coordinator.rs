@@ -1,5 +1,6 @@
 //! The actor that carries out what [`Peers`] decides.
 
+mod bulk;
 mod line;
 mod link;
 mod renewal;
@@ -20,6 +21,7 @@ use umbel_protocol::{
     PeersInput, PeersOutput, PeersView, Profile, Reason, Refusal, RegistryInput, SeedDropped,
 };
 
+use self::bulk::BulkDial;
 use self::line::Side;
 use self::link::{Link, Streams};
 use self::rides::Rides;
@@ -27,7 +29,7 @@ use self::sources::Sources;
 use self::troubles::Troubles;
 use crate::greeting::{self, Admitted, DialError, Dialled};
 use crate::home::NodeHome;
-use crate::lane::Home;
+use crate::lane::{BulkThread, Home};
 use crate::registry::look_after;
 use crate::rider::Rider;
 use crate::task::OwnedTask;
@@ -48,6 +50,10 @@ pub(crate) enum Coordinate {
     DataOpened(Hello, Admitted),
     /// The welcome for a rider's lane was said.
     RiderOpened(LinkId, Admitted),
+    /// The welcome for a bulk lane was said.
+    BulkOpened(Hello, Admitted),
+    /// A bulk lane is open at the peer, which takes no message of more bytes.
+    BulkDialled(LinkId, Admitted, u64),
     /// A dial has ended.
     Dialled(LinkId, Result<Dialled, DialError>),
     /// Something came over a control lane.
@@ -96,6 +102,8 @@ pub(crate) struct Links {
     opening: BTreeMap<LinkId, Opening>,
     up: BTreeMap<LinkId, Link>,
     rides: Rides,
+    /// What drives their bulk lanes.
+    bulk_thread: Arc<BulkThread>,
     dials: BTreeMap<LinkId, OwnedTask>,
     /// The one verdict that a step gives, if its input was a hello.
     verdict: Option<Verdict>,
@@ -115,6 +123,8 @@ struct Opening {
     peer: Option<(NodeId, Option<Endpoint>)>,
     control: Option<Admitted>,
     data: Option<Admitted>,
+    /// Opened by a peer for which the link is up already.
+    bulk: Option<Admitted>,
     /// Where it was dialled, if it was this node that did.
     dialled: Option<Endpoint>,
 }
@@ -142,6 +152,7 @@ impl Actor for Coordinator {
             opening: BTreeMap::new(),
             up: BTreeMap::new(),
             rides: Rides::new(self.rider.clone()),
+            bulk_thread: Arc::new(BulkThread::new(self.transport.bulk_on_thread())),
             dials: BTreeMap::new(),
             verdict: None,
             timer: None,
@@ -221,7 +232,9 @@ impl Turn<'_> {
                 let verdict = self.links.verdict.take();
                 reply.send(verdict.unwrap_or(Verdict::Refused(Refusal::Busy)));
             }
-            Coordinate::ControlOpened(hello, stream) | Coordinate::DataOpened(hello, stream)
+            Coordinate::ControlOpened(hello, stream)
+            | Coordinate::DataOpened(hello, stream)
+            | Coordinate::BulkOpened(hello, stream)
                 if hello.renews() =>
             {
                 self.renewal_opened(&hello, stream);
@@ -239,6 +252,16 @@ impl Turn<'_> {
                     opening.data = Some(stream);
                     self.opened(hello.link);
                 }
+            }
+            Coordinate::BulkOpened(hello, admitted) => {
+                if self.links.up.contains_key(&hello.link) {
+                    self.bulk_opened(hello.link, admitted, None);
+                } else if let Some(opening) = self.links.opening.get_mut(&hello.link) {
+                    opening.bulk = Some(admitted);
+                }
+            }
+            Coordinate::BulkDialled(link, admitted, limit) => {
+                self.bulk_opened(link, admitted, Some(limit));
             }
             Coordinate::RiderOpened(link, admitted) => {
                 self.links.rides.opened(link, admitted.stream, &self.shell.home);
@@ -302,7 +325,7 @@ impl Turn<'_> {
             Ok(Dialled { welcome, endpoint, control, data }) => {
                 let peer = Some((welcome.node, welcome.listen));
                 let (control, data, dialled) = (Some(control), Some(data), Some(endpoint));
-                let opening = Opening { peer, control, data, dialled };
+                let opening = Opening { peer, control, data, bulk: None, dialled };
                 self.links.opening.insert(link, opening);
                 self.opened(link);
             }
@@ -441,7 +464,7 @@ impl Turn<'_> {
 
     fn peer_up(&mut self, id: &NodeId, link: LinkId) {
         let opening = self.links.opening.remove(&link);
-        let Some(Opening { control: Some(control), data: Some(data), dialled, .. }) = opening
+        let Some(Opening { control: Some(control), data: Some(data), bulk, dialled, .. }) = opening
         else {
             unreachable!("a link comes up when both its lanes are open");
         };
@@ -451,12 +474,24 @@ impl Turn<'_> {
         let streams = Streams { control: Box::new(control), data: Box::new(data) };
         let home = self.shell.home.clone();
         let peer = home.peer(id);
-        let mut opened = Link::open(link, peer, &home, streams, &self.own);
+        let thread = self.links.bulk_thread.clone();
+        let mut opened = Link::open(link, peer, &home, streams, thread, &self.own);
         opened.lines.extend([(Lane::Control, control_line), (Lane::Data, data_line)]);
+        if let Some(endpoint) = &dialled {
+            let (home, transport) = (home.clone(), self.shell.transport.clone());
+            let (endpoint, peer) = (endpoint.clone(), id.clone());
+            opened.open_bulk_when_wanted(
+                BulkDial { link, peer, endpoint, home, transport },
+                &self.own,
+            );
+        }
         opened.dialled.clone_from(&dialled);
         home.link_is_up(id, opened.control.clone());
         self.links.up.insert(link, opened);
         self.links.rides.link_up(link, id.clone(), dialled, &home, &self.shell.transport);
+        if let Some(bulk) = bulk {
+            self.bulk_opened(link, bulk, None);
+        }
         self.look_again();
         metrics::gauge!("umbel_links").set(self.links.up.len() as f64);
         tracing::info!(target: "umbel", peer = %id, %link, "linked");

@@ -28,6 +28,7 @@ use umbel_protocol::{
 };
 
 use crate::certs::CertificateView;
+use crate::config::NodeConfig;
 use crate::greeting;
 use crate::home::PROTOCOL;
 use crate::lane::{ControlLane, DataLane, FRAME_BYTES_MAX, Home, Publication};
@@ -143,7 +144,7 @@ pub fn frames(bytes: &[u8]) {
 /// A data lane with one actor and one question of its own, to its end.
 pub fn lane(bytes: &[u8]) {
     let yard = Arc::new(Yard::default());
-    let lane = DataLane::new(yard.clone(), "peer".into(), FRAME_BYTES_MAX);
+    let lane = DataLane::new(yard.clone(), "peer".into(), &NodeConfig::default().lane_bounds());
     let wire: Arc<dyn Wire> = lane.clone();
     lane.grant(1);
     let mut ask: Encode<'_> = &mut |buffer, _| {

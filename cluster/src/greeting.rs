@@ -11,6 +11,7 @@ use umbel_protocol::{
     Endpoint, Held, Hello, Lane, LinkId, NodeId, NodeName, Refusal, Terms, Welcome,
 };
 
+use crate::home::NodeHome;
 use crate::transport::{ByteStream, Connection, Proof, Transport, TransportError};
 
 /// What each connection of ours begins with, both ways, so that a stranger is known as such.
@@ -71,7 +72,7 @@ pub(crate) enum GreetingError {
     Undecodable(#[source] DecodeError),
 }
 
-/// Opens both lanes of a link.
+/// Opens both lanes of a link that it cannot be without.
 pub(crate) async fn dial(
     transport: &dyn Transport,
     terms: &Terms,
@@ -96,20 +97,19 @@ pub(crate) async fn dial(
     tokio::time::timeout(within, both).await.map_err(timed_out)?
 }
 
-/// Opens another connection for a lane of a link that is up: in the place of the one that it has, or a
-/// rider's, which may have none.
+/// Opens another connection for a lane of a link that is up. What is `held` says whether it is to take
+/// the place of the one that the lane has.
 pub(crate) async fn dial_lane(
     transport: &dyn Transport,
-    terms: &Terms,
+    home: &NodeHome,
     lane: Lane,
     link: LinkId,
     endpoint: &Endpoint,
     peer: &NodeId,
-    within: Duration,
+    held: &Held,
 ) -> Result<Admitted, DialError> {
-    let lost = (lane != Lane::Rider).then_some(link);
-    let held = Held { lost, over: None };
-    let opened = open(transport, terms, lane, link, endpoint, Some(&peer.name), &held);
+    let (terms, within) = (home.terms(), home.config.handshake_deadline);
+    let opened = open(transport, &terms, lane, link, endpoint, Some(&peer.name), held);
     let timed_out = |_| DialError::TimedOut { endpoint: endpoint.clone(), within };
     let (welcome, admitted) = tokio::time::timeout(within, opened).await.map_err(timed_out)??;
     if welcome.node != *peer {

@@ -11,7 +11,7 @@ use umbel_actors::wire::{ActorPath, Encode, Route, RouteError, Wire};
 use umbel_actors::{Exit, Watch};
 use umbel_protocol::{Control, LinkId, NodeId};
 
-use crate::lane::{ControlSender, DataLane, OpenAsks};
+use crate::lane::{ControlSender, DataLane, OpenAsks, Target};
 
 /// The watches that one node may have on another's actors.
 pub(crate) const WATCHES_MAX: usize = 1 << 16;
@@ -72,17 +72,17 @@ impl Peer {
         &self,
         topic: &str,
         schema: u32,
-        payload: &[u8],
+        payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
         let link = self.link.load();
         let Some(link) = link.as_ref() else { return Err(self.unreachable()) };
         link.data.try_publish(topic, schema, payload)
     }
 
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn room(&self, target: &Target) {
         let link = self.link.load_full();
         if let Some(link) = link {
-            link.data.wait_for_room().await;
+            link.data.wait_for_room(target).await;
         }
     }
 
@@ -103,8 +103,9 @@ impl Route for Peer {
         link.data.try_send(&link.wire, to.actor, schema, encode)
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.room())
+    fn room(&self, to: &ActorPath) -> BoxFuture<'_, ()> {
+        let target = Target::Actor(to.actor);
+        Box::pin(async move { self.room(&target).await })
     }
 
     fn watch(&self, to: &ActorPath) -> Watch {

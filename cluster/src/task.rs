@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// A task that ends with its owner: it is aborted when this is dropped.
@@ -16,6 +17,17 @@ pub(crate) struct OwnedTask(JoinHandle<()>);
 impl OwnedTask {
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
+    }
+
+    /// On another runtime, where one is given.
+    pub(crate) fn spawn_on(
+        runtime: Option<&Handle>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        match runtime {
+            Some(runtime) => Self(runtime.spawn(work)),
+            None => Self::spawn(work),
+        }
     }
 
     pub(crate) fn is_finished(&self) -> bool {

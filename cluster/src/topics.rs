@@ -15,7 +15,7 @@ use umbel_actors::{
 use umbel_protocol::{InterestInput, ReplicaError, TextError, Topic as TopicName};
 
 use crate::home::NodeHome;
-use crate::lane::{Home, Publication};
+use crate::lane::{Home, Publication, Target};
 use crate::node::Node;
 
 /// A topic over all linked nodes: what is published goes once to each node that has subscribers, and
@@ -57,7 +57,7 @@ pub enum TopicError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// It cannot be encoded, or is larger than a frame. Nobody was told.
+    /// It cannot be encoded, or is larger than a message may be. Nobody was told.
     #[error("it was published to nobody: {0}")]
     Unencodable(#[from] EncodeError),
 }
@@ -70,7 +70,8 @@ pub struct Published {
     pub subscribers_here: usize,
     /// Other nodes that it was sent to.
     pub nodes: usize,
-    /// Other nodes that were interested, and whose link was lost before it could be sent.
+    /// Other nodes that were interested, and whose link was lost before it could be sent, or that
+    /// take no message so large.
     pub nodes_lost: usize,
 }
 
@@ -135,17 +136,22 @@ impl<T: RemoteMessage + Clone> ClusterTopic<T> {
         let nodes = home.interested(self.name.as_str());
         if !nodes.is_empty() {
             let mut payload = Vec::new();
-            let max = home.config.frame_bytes_max.saturating_sub(512);
+            let max = home.config.message_bytes_max;
             wire::scope(wire, || umbel_actors::codec::encode(&message, &mut payload, max))?;
+            let payload = Arc::new(payload);
             for node in nodes {
                 let peer = home.peer(&node);
                 loop {
                     match peer.try_publish(self.name.as_str(), T::FINGERPRINT, &payload) {
                         Ok(()) => published.nodes += 1,
                         Err(RouteError::Full) => {
-                            peer.room().await;
+                            peer.room(&Target::Topic(self.name.as_str().into())).await;
                             continue;
                         }
+                        Err(RouteError::Waits(waits)) => match waits.await {
+                            Ok(()) => published.nodes += 1,
+                            Err(_) => published.nodes_lost += 1,
+                        },
                         Err(_) => published.nodes_lost += 1,
                     }
                     break;

@@ -65,6 +65,13 @@ pub trait Transport: Send + Sync + 'static {
     /// [`TransportError::Tls`] or [`TransportError::Lost`] where the handshake broke.
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>>;
 
+    /// Whether large messages are to be driven on a thread of their own, of low priority, so that they
+    /// take no core from those who answer questions. Its runtime dials; what was accepted is polled
+    /// there too. Default: false, so that what is simulated stays on its one thread.
+    fn bulk_on_thread(&self) -> bool {
+        false
+    }
+
     /// Whether the peer of a connection would be let in now, with the certificates that it showed when
     /// the connection was made; and for how long at most, until a certificate of either end expires.
     /// Without certificates, for ever.

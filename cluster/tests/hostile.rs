@@ -176,11 +176,13 @@ async fn a_version_or_a_codec_that_nobody_shares_is_refused() {
 }
 
 #[tokio::test]
-async fn a_data_lane_without_its_control_lane_is_refused() {
+async fn a_lane_without_its_control_lane_is_refused() {
     let shop = authority("shop");
     let node = start(issue(&shop, "a"), &[]).await;
     let impostor = Impostor::new(&issue(&shop, "b"), &node);
     let (_, answer) = impostor.say(&Hello { lane: Lane::Data, ..hello("shop", "b") }).await;
+    assert!(matches!(answer, Answer::Refused(Refusal::UnknownLink)), "{answer:?}");
+    let (_, answer) = impostor.say(&Hello { lane: Lane::Bulk, ..hello("shop", "b") }).await;
     assert!(matches!(answer, Answer::Refused(Refusal::UnknownLink)), "{answer:?}");
     let (_, answer) = impostor.say(&Hello { lane: Lane::Rider, ..hello("shop", "b") }).await;
     assert!(matches!(answer, Answer::Refused(Refusal::NoRider)), "{answer:?}");
@@ -216,9 +218,17 @@ async fn violate(lane: Lane, bytes: &[u8]) {
     let (mut data, answer) = impostor.say(&Hello { lane: Lane::Data, ..hello("shop", "b") }).await;
     assert!(matches!(answer, Answer::Welcome(_)), "{answer:?}");
     assert!(node.wait_for_peers(1, SOON).await);
+    let mut bulk = if lane == Lane::Bulk {
+        let (bulk, answer) = impostor.say(&Hello { lane, ..hello("shop", "b") }).await;
+        assert!(matches!(answer, Answer::Welcome(_)), "{answer:?}");
+        Some(bulk)
+    } else {
+        None
+    };
     let broken = match lane {
         Lane::Control => &mut control.stream,
         Lane::Data => &mut data.stream,
+        Lane::Bulk => &mut bulk.as_mut().unwrap().stream,
         Lane::Rider => unreachable!("this node carries no rider"),
     };
     broken.write_all(bytes).await.unwrap();
@@ -230,11 +240,16 @@ async fn violate(lane: Lane, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn nonsense_on_either_lane_ends_the_link_and_nothing_else() {
+async fn nonsense_on_any_lane_ends_the_link_and_nothing_else() {
     violate(Lane::Control, &[0xff; 64]).await;
     violate(Lane::Control, &[3, 0, 0, 0, 0xee, 1, 2]).await;
     violate(Lane::Data, &[0xff; 64]).await;
     violate(Lane::Data, &[1, 0, 0, 0, 99]).await;
+    violate(Lane::Bulk, &[0xff; 64]).await;
+    violate(Lane::Bulk, &[1, 0, 0, 0, 99]).await;
+    // A part of what has not begun, and a large message that has the head of none.
+    violate(Lane::Bulk, &[4, 0, 0, 0, 2, 1, 0, 7]).await;
+    violate(Lane::Bulk, &[5, 0, 0, 0, 1, 1, 9, 0, 99]).await;
 }
 
 #[tokio::test]

@@ -397,6 +397,50 @@ async fn an_age_that_is_out_of_bounds_is_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_go_on_over_the_connections_that_replace_theirs() {
+    let shop = authority();
+    let config = NodeConfig { link_age_max: Duration::from_secs(2), ..NodeConfig::default() };
+    let (a, b, counter) = pair(&shop, &config).await;
+    let first = link(&b, &a).await;
+    let bytes = vec![7; 1 << 20];
+    let (mut echoed, before) = (0, b.renewals());
+    while b.renewals() < before + 9 {
+        let echo = counter.ask_within(SOON, |reply| Count::Echo(bytes.clone(), reply)).await;
+        assert!(echo.unwrap() == bytes);
+        echoed += 1;
+        if echoed == 3 {
+            b.rotate(issue(&shop, "b")).await.unwrap();
+            a.rotate(issue(&shop, "a")).await.unwrap();
+        }
+    }
+    assert!(first.is_some() && link(&b, &a).await == first, "{}", told(&b, &a).await);
+    assert_eq!((a.refusals().len(), b.refusals().len()), (0, 0), "{:?}", b.refusals());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_node_has_no_large_message_delivered_any_more() {
+    let (shop, directory) = (authority(), TempDir::new().unwrap());
+    let (a, b, counter) = pair(&shop, &NodeConfig::default()).await;
+    let asking = |bytes: usize| {
+        let counter = counter.clone();
+        async move { counter.ask_within(SOON, |reply| Count::Echo(vec![7; bytes], reply)).await }
+    };
+    // Twice, as the first finds the bulk lane closed.
+    for _ in 0..2 {
+        assert!(asking(2 << 20).await.unwrap().len() == 2 << 20);
+    }
+    let under_way = tokio::spawn(asking(32 << 20));
+    let of_b = serial(&directory, &b.credentials().unwrap());
+    let list = shop.revocation_list([of_b], &IssueOptions::new()).unwrap();
+    let file = directory.path().join("revoked.pem");
+    std::fs::write(&file, list).unwrap();
+    a.revoke(&file).await.unwrap();
+    let asked = under_way.await.unwrap();
+    assert!(asked.is_err(), "a peer that was let go of was answered");
+    assert!(a.linked().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn connections_that_are_replaced_again_and_again_leave_the_link_as_it_was() {
     let network = MemoryNetwork::new();
@@ -419,6 +463,22 @@ async fn connections_that_are_replaced_again_and_again_leave_the_link_as_it_was(
     assert_eq!(counter.ask(Count::Total).await.unwrap(), 240);
     assert_eq!(link(&b, &a).await, first);
     // Two lanes, each some 40 to 51 s old when it is replaced.
-    assert!((80..140).contains(&b.renewals()), "{}", b.renewals());
+    let of_two = b.renewals();
+    assert!((80..140).contains(&of_two), "{of_two}");
+    // And a third, once there is something for it; both ways, from end to end of its connections.
+    let bytes = vec![7; 200 << 10];
+    for number in 240..480 {
+        counter.tell(Count::Next(number)).await.unwrap();
+        if number % 8 == 0 {
+            let echo = counter.ask(|reply| Count::Echo(bytes.clone(), reply)).await.unwrap();
+            assert!(echo == bytes);
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(10), &mut watch).await.is_err());
+    }
+    assert_eq!(counter.ask(Count::Total).await.unwrap(), 480);
+    assert_eq!(link(&b, &a).await, first);
+    // Two lanes come to 120 at most.
+    let of_three = b.renewals() - of_two;
+    assert!((130..200).contains(&of_three), "{of_three}");
     assert_eq!((a.refusals().len(), b.refusals().len()), (0, 0));
 }

@@ -97,6 +97,8 @@ impl Traces for Collector {
 enum Hop {
     /// Tells the next, which answers.
     Through(Vec<Address<Hop>>, Reply<()>),
+    /// Is large.
+    Carry(Vec<u8>, Reply<()>),
 }
 
 struct Hopper;
@@ -113,12 +115,15 @@ impl Actor for Hopper {
     async fn handle(
         &self,
         _: ActorRef<Hop>,
-        Hop::Through(mut rest, reply): Hop,
+        hop: Hop,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        match rest.pop() {
-            Some(next) => next.tell(Hop::Through(rest, reply)).await?,
-            None => reply.send(()),
+        match hop {
+            Hop::Through(mut rest, reply) => match rest.pop() {
+                Some(next) => next.tell(Hop::Through(rest, reply)).await?,
+                None => reply.send(()),
+            },
+            Hop::Carry(_, reply) => reply.send(()),
         }
         Ok(())
     }
@@ -168,6 +173,15 @@ async fn one_trace_spans_the_nodes_that_a_message_goes_through() {
         assert_eq!(seen.parent, Some(cause), "{seen:?}");
         cause = seen.context.span();
     }
+
+    // A message that is no frame of the data lane takes it along, too.
+    let request = info_span!("carried");
+    let asking = first.ask(|reply| Hop::Carry(vec![0; 2 << 20], reply));
+    asking.instrument(request).await.unwrap();
+    let request = collector.named("carried").pop().unwrap();
+    let handled = collector.named("handle").pop().unwrap();
+    assert_eq!(handled.context.trace(), request.context.trace());
+    assert_eq!(handled.parent, Some(request.context.span()));
 
     // A node that knows nothing of traces takes the message all the same, and loses the trace.
     let request = info_span!("aside");

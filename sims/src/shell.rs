@@ -81,6 +81,7 @@ impl World {
                         let hello = terms.hello(Lane::Data, link, Held::default());
                         self.send(link, side, Packet::Hello(hello));
                     }
+                    (Ok(()), Lane::Bulk) => unreachable!("large messages are not simulated"),
                     (Ok(()), Lane::Data) if !same => {
                         self.dial_failed(end, link, "restarted between the lanes");
                     }

@@ -12,6 +12,9 @@ use crate::wire::Unanswered;
 pub enum TellError<M> {
     /// There is no room: the mailbox is full, or the receiving node has given no credit. Only
     /// [`Address::try_tell`](crate::Address::try_tell) says so; [`Address::tell`](crate::Address::tell) waits.
+    ///
+    /// A message that is large, and for another node, was encoded before that was known: a
+    /// [`Reply`](crate::Reply) within it is spent, and its asker told that it was dropped.
     #[error("there is no room for the message, which was not sent; wait for room with `tell`")]
     Full(M),
     /// The actor is between two lives. Only [`Address::try_tell`](crate::Address::try_tell) says so.
@@ -32,7 +35,7 @@ pub enum TellError<M> {
         /// The node.
         node: String,
     },
-    /// The message does not fit into a frame, or its `Serialize` failed.
+    /// The message is larger than one may be, or its `Serialize` failed.
     #[error("the message was not sent: {why}")]
     Unencodable {
         /// The message. A [`Reply`](crate::Reply) within it may be spent.

@@ -12,6 +12,7 @@ use super::{Payload, Peer, Tally};
 
 const DIRECTORY: &str = "umbel";
 const ACTOR: &str = "counter";
+const SINK: &str = "sink";
 const ENOUGH: Duration = Duration::from_secs(30);
 
 /// Makes the credentials of both nodes.
@@ -100,6 +101,18 @@ impl Actor for Counter {
 pub(crate) struct Umbel<const THROUGHPUT: usize> {
     node: Node,
     counter: Address<Note>,
+    /// Takes large messages.
+    sink: Address<Note>,
+}
+
+/// With what goes before it, as large as a message may be by default.
+const LARGE_BYTES: usize = (64 << 20) - 64;
+
+impl Umbel {
+    /// Tells another actor than the one that is asked something large; waits until it is on its way.
+    pub(crate) async fn tell_large(&self) {
+        self.sink.tell(Note::Tell(Payload::new(LARGE_BYTES, false))).await.expect("it lives");
+    }
 }
 
 impl<const THROUGHPUT: usize> Peer for Umbel<THROUGHPUT> {
@@ -116,6 +129,8 @@ impl<const THROUGHPUT: usize> Peer for Umbel<THROUGHPUT> {
             SpawnOptions { throughput: NonZeroUsize::new(THROUGHPUT), ..SpawnOptions::default() };
         let counter = node.system().spawn_with(options, Counter, tally).await.expect("it starts");
         node.register(ACTOR, &counter).await.expect("it is the only one");
+        let sink = node.spawn(Counter, Tally::default()).await.expect("it starts");
+        node.register(SINK, &sink).await.expect("it is the only one");
         node.address().expect("it listens")
     }
 
@@ -127,7 +142,8 @@ impl<const THROUGHPUT: usize> Peer for Umbel<THROUGHPUT> {
             .await
             .expect("it starts");
         let counter = node.resolve_within(ENOUGH, ACTOR).await.expect("it is registered");
-        Self { node, counter }
+        let sink = node.resolve_within(ENOUGH, SINK).await.expect("it is registered");
+        Self { node, counter, sink }
     }
 
     async fn tell(&self, payload: Payload) {

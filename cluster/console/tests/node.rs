@@ -204,6 +204,7 @@ fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
             "line 7, `silence_max`: \"5\" is no duration",
             "as in \"5s\"",
         ),
+        (with("message_bytes_max = 1"), "`message_bytes_max` is 1", "it must be from 4096 to"),
         (with("frame_bytes_max = 1"), "`frame_bytes_max` is 1", "it must be from 4096 to"),
         (with("silence_max = \"1ms\""), "`silence_max` (1ms) must be longer", "`ping_interval`"),
         (with("ping_interval = \"0s\""), "`ping_interval` is zero", "leave it out"),

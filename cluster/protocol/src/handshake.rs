@@ -129,7 +129,7 @@ pub struct Hello {
     pub listen: Option<Endpoint>,
     /// What this connection is for.
     pub lane: Lane,
-    /// The link that this connection belongs to; the same for both lanes.
+    /// The link that this connection belongs to; the same for all its lanes.
     pub link: LinkId,
     /// What the dialler holds of the acceptor.
     pub held: Held,
@@ -189,6 +189,8 @@ pub enum Lane {
     /// A protocol of another library that rides on the link. Opened when the link is up, by the side
     /// that dialled it, and only where both ends carry a rider.
     Rider,
+    /// Large messages of actors. Opened when one is to be sent, by the side that dialled the others.
+    Bulk,
 }
 
 impl fmt::Display for Lane {
@@ -197,6 +199,7 @@ impl fmt::Display for Lane {
             Self::Control => "control",
             Self::Data => "data",
             Self::Rider => "rider",
+            Self::Bulk => "bulk",
         })
     }
 }

@@ -11,9 +11,10 @@ use umbel_actors::{Address, Exit};
 use umbel_protocol::{Control, Ended, Endpoint, Lane, LinkEnd, LinkId, Reason};
 
 use super::Coordinate;
+use super::bulk::BulkDial;
 use super::line::Line;
 use crate::home::NodeHome;
-use crate::lane::{ControlLane, ControlReader, ControlSender, DataLane, LaneEnd};
+use crate::lane::{Bulk, BulkThread, ControlLane, ControlReader, ControlSender, DataLane, LaneEnd};
 use crate::peer::{Peer, PeerLink, WATCHES_MAX};
 use crate::task::OwnedTask;
 use crate::transport::ByteStream;
@@ -21,13 +22,14 @@ use crate::transport::ByteStream;
 /// How long a link whose end was announced has to carry what was sent before.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A link that is up: its two lanes, what drives them, and what the peer watches here.
+/// A link that is up: its lanes, what drives them, and what the peer watches here.
 pub(super) struct Link {
     id: LinkId,
     pub(super) peer: Arc<Peer>,
     pub(super) control: ControlSender,
     data: Arc<DataLane>,
     tasks: Tasks,
+    thread: Arc<BulkThread>,
     /// The connections that its lanes run over.
     pub(super) lines: BTreeMap<Lane, Line>,
     /// Where it was dialled, if it was this node that did.
@@ -47,6 +49,8 @@ struct Tasks {
     data: OwnedTask,
     control_reader: OwnedTask,
     control_writer: OwnedTask,
+    /// Opens the lane, and then drives it. None until the peer has opened it, where that is for it to do.
+    bulk: Option<OwnedTask>,
 }
 
 impl Link {
@@ -56,23 +60,15 @@ impl Link {
         peer: Arc<Peer>,
         home: &Arc<NodeHome>,
         streams: Streams,
+        thread: Arc<BulkThread>,
         own: &Address<Coordinate>,
     ) -> Self {
-        let frame_bytes_max = home.config.frame_bytes_max;
-        let data = DataLane::new(home.clone(), peer.id.name.as_str().into(), frame_bytes_max);
+        let bounds = home.config.lane_bounds();
+        let data = DataLane::new(home.clone(), peer.id.name.as_str().into(), &bounds);
         let control = ControlSender::new();
         let (reader, writer) = ControlLane::new(streams.control).split();
         let tasks = Tasks {
-            data: OwnedTask::spawn({
-                let (own, running) = (own.clone(), data.clone().run(streams.data));
-                async move {
-                    let end = match AssertUnwindSafe(running).catch_unwind().await {
-                        Ok(end) => lane_end(&end),
-                        Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
-                    };
-                    let _ = own.tell(Coordinate::LaneEnded(id, end)).await;
-                }
-            }),
+            data: OwnedTask::spawn(drive(id, data.clone().run(streams.data), own.clone())),
             control_reader: OwnedTask::spawn(read_control(id, reader, own.clone())),
             control_writer: OwnedTask::spawn({
                 let (own, sender) = (own.clone(), control.clone());
@@ -84,16 +80,43 @@ impl Link {
                     }
                 }
             }),
+            bulk: None,
         };
         let wire = data.clone();
         peer.set_link(PeerLink { id, control: control.clone(), data: data.clone(), wire });
         let (lines, watched) = (BTreeMap::new(), BTreeMap::new());
-        Self { id, peer, control, data, tasks, lines, dialled: None, watched }
+        Self { id, peer, control, data, tasks, thread, lines, dialled: None, watched }
+    }
+
+    /// Has the bulk lane opened as soon as either end has something for it; `own` is told then.
+    pub(super) fn open_bulk_when_wanted(&mut self, dial: BulkDial, own: &Address<Coordinate>) {
+        let (lane, thread, own) = (self.data.clone(), self.thread.clone(), own.clone());
+        self.tasks.bulk = Some(OwnedTask::spawn(async move {
+            lane.bulk.until_wanted().await;
+            // Its runtime reads from the connection, so the connection is made there.
+            let dialling = async move {
+                let _ = own.tell(dial.run().await).await;
+            };
+            OwnedTask::spawn_on(thread.runtime().as_ref(), dialling).await;
+        }));
+    }
+
+    /// The bulk lane is open: sets it to work. `limit` is the peer's, where it has said so already.
+    /// Where the peer had opened it before, it has lost that one, and this end hears of it.
+    pub(super) fn open_bulk(
+        &mut self,
+        stream: Box<dyn ByteStream>,
+        limit: Option<u64>,
+        own: &Address<Coordinate>,
+    ) {
+        let running = drive(self.id, Bulk::run(self.data.clone(), stream, limit), own.clone());
+        self.tasks.bulk = Some(OwnedTask::spawn_on(self.thread.runtime().as_ref(), running));
     }
 
     pub(super) fn tear_down(self) {
         self.control.close();
         self.data.close();
+        self.data.bulk.close();
     }
 
     /// Ends the link for a reason that the peer is to know. Nothing more is taken from it, and its
@@ -102,15 +125,19 @@ impl Link {
         self.control.send(&Control::Parting(why));
         self.control.close();
         self.data.close();
-        if let Some(line) = self.lines.get(&Lane::Data) {
-            line.renewal.halt();
+        self.data.bulk.close();
+        for lane in [Lane::Data, Lane::Bulk] {
+            if let Some(line) = self.lines.get(&lane) {
+                line.renewal.halt();
+            }
         }
-        let Tasks { data, control_reader, control_writer } = self.tasks;
+        let Self { tasks, thread, .. } = self;
+        let Tasks { data, control_reader, control_writer, bulk } = tasks;
         OwnedTask::spawn(async move {
             let heard = async { tokio::join!(control_reader, control_writer) };
             let _ = tokio::time::timeout(FAREWELL, heard).await;
-            // The end of this lane tells the peer nothing, so it must not come first.
-            drop(data);
+            // The end of these lanes tells the peer nothing, so it must not come first.
+            drop((data, bulk, thread));
         })
     }
 
@@ -123,14 +150,19 @@ impl Link {
         self.control.send(&Control::Goodbye);
         self.control.close();
         self.data.close_after_peer();
-        let Self { data: lane, tasks: Tasks { data, control_reader, control_writer }, .. } = self;
+        self.data.bulk.close_after_peer();
+        let Self { data: lane, tasks, thread, .. } = self;
+        let Tasks { data, control_reader, control_writer, bulk } = tasks;
         OwnedTask::spawn(async move {
             let done = async {
                 control_reader.await;
                 lane.close();
-                tokio::join!(data, control_writer);
+                lane.bulk.close();
+                tokio::join!(data, control_writer, end_of_bulk(&lane, bulk));
             };
             let _ = tokio::time::timeout(FAREWELL, done).await;
+            // The bulk lane is driven as long as there is a thread.
+            drop(thread);
         })
     }
 
@@ -138,10 +170,14 @@ impl Link {
     pub(super) fn hear_goodbye(self) -> OwnedTask {
         self.control.close();
         self.data.close();
-        let Tasks { data, control_reader, control_writer } = self.tasks;
+        self.data.bulk.close();
+        let Self { data: lane, tasks, thread, .. } = self;
+        let Tasks { data, control_reader, control_writer, bulk } = tasks;
         OwnedTask::spawn(async move {
-            let done = async { tokio::join!(data, control_reader, control_writer) };
+            let bulk = end_of_bulk(&lane, bulk);
+            let done = async { tokio::join!(data, control_reader, control_writer, bulk) };
             let _ = tokio::time::timeout(FAREWELL, done).await;
+            drop(thread);
         })
     }
 
@@ -183,6 +219,28 @@ impl Link {
     }
 }
 
+/// Drives one of the lanes of actors, and says when it has ended.
+async fn drive(
+    link: LinkId,
+    running: impl Future<Output = LaneEnd> + Send,
+    own: Address<Coordinate>,
+) {
+    let end = match AssertUnwindSafe(running).catch_unwind().await {
+        Ok(end) => lane_end(&end),
+        Err(_) => LinkEnd::Broken(Reason::cut("the lane's task panicked")),
+    };
+    let _ = own.tell(Coordinate::LaneEnded(link, end)).await;
+}
+
+/// Ends when the bulk lane has, if it was opened at all.
+async fn end_of_bulk(lane: &DataLane, task: Option<OwnedTask>) {
+    if lane.bulk.is_open()
+        && let Some(task) = task
+    {
+        task.await;
+    }
+}
+
 async fn read_control(link: LinkId, mut reader: ControlReader, own: Address<Coordinate>) {
     let end = loop {
         match reader.next().await {
@@ -207,6 +265,8 @@ fn lane_end(end: &LaneEnd) -> LinkEnd {
         LaneEnd::Malformed(_)
         | LaneEnd::BadCorrelation(_)
         | LaneEnd::CreditExceeded
+        | LaneEnd::TooManyPaused
+        | LaneEnd::Disorder(_)
         | LaneEnd::Overfull => LinkEnd::Violation(reason),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use umbel_protocol::{Control, Hello, Lane, LinkEnd, LinkId, PeersInput, Reason, Refusal};
+use umbel_protocol::{Control, Held, Hello, Lane, LinkEnd, LinkId, PeersInput, Reason, Refusal};
 
 use super::line::{Line, Side, Term};
 use super::{Coordinate, Turn, Verdict};
@@ -129,10 +129,8 @@ impl Turn<'_> {
         line.done_by = Some(now + 2 * home.config.handshake_deadline);
         let (own, peer) = (self.own.clone(), link.peer.id.clone());
         line.dial = Some(OwnedTask::spawn(async move {
-            let (terms, within) = (home.terms(), home.config.handshake_deadline);
-            let transport = &*transport;
-            let renewed =
-                greeting::dial_lane(transport, &terms, lane, id, &endpoint, &peer, within);
+            let (transport, held) = (&*transport, Held { lost: Some(id), over: None });
+            let renewed = greeting::dial_lane(transport, &home, lane, id, &endpoint, &peer, &held);
             let _ = own.tell(Coordinate::Renewed(id, lane, renewed.await)).await;
         }));
     }

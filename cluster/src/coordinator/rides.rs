@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::time::Instant;
-use umbel_protocol::{Endpoint, Hello, Lane, LinkId, NodeId, PeersConfig, Refusal};
+use umbel_protocol::{Endpoint, Held, Hello, Lane, LinkId, NodeId, PeersConfig, Refusal};
 
 use crate::greeting::{self, DialError};
 use crate::home::NodeHome;
@@ -131,15 +131,14 @@ impl Dialler {
     }
 
     async fn dial(&self) -> Result<Box<dyn ByteStream>, DialError> {
-        let (terms, within) = (self.home.terms(), self.home.config.handshake_deadline);
         let admitted = greeting::dial_lane(
             &*self.transport,
-            &terms,
+            &self.home,
             Lane::Rider,
             self.link,
             &self.endpoint,
             &self.peer,
-            within,
+            &Held::default(),
         )
         .await?;
         Ok(admitted.stream)

@@ -171,8 +171,10 @@ struct PeersSlot {
 pub(crate) enum BadAsk {
     /// The slot is beyond the bound.
     Slot,
-    /// The slot holds a question that waits still.
+    /// The slot holds this very question, which waits still.
     InUse,
+    /// The slot holds a later question.
+    Stale,
 }
 
 impl PeersAsks {
@@ -188,14 +190,23 @@ impl PeersAsks {
         }
         let entry = &mut table.slots[slot];
         let new = PeersSlot { generation: generation_of(correlation), open: true, until };
-        let old = std::mem::replace(entry, new);
+        let old = *entry;
+        if old.open {
+            // What still comes for one that was given up finds another generation. A large question
+            // may come after it was given up, and after a later one in its slot: the lanes are not
+            // ordered among themselves, nor are the threads of the peer.
+            let age = new.generation.wrapping_sub(old.generation);
+            if age == 0 {
+                return Err(BadAsk::InUse);
+            }
+            if age > u32::MAX / 2 {
+                return Err(BadAsk::Stale);
+            }
+        }
+        *entry = new;
         if !old.open {
             self.open.fetch_add(1, Ordering::Relaxed);
             return Ok(());
-        }
-        if old.generation == new.generation {
-            *entry = old;
-            return Err(BadAsk::InUse);
         }
         // The peer has given up the one before; word of that is still under way, for it does not keep
         // a slot until the cancel frame is behind all that other threads send.
@@ -329,6 +340,9 @@ mod tests {
         assert_eq!(asks.open(5, None), Ok(()));
         assert_eq!(asks.open(5, None), Err(BadAsk::InUse));
         assert_eq!(asks.len(), 1);
+        assert_eq!(asks.open(1 << 32 | 7, None), Ok(()));
+        assert_eq!(asks.open(7, None), Err(BadAsk::Stale));
+        assert!(asks.close(1 << 32 | 7));
         assert!(asks.close(5));
         assert!(!asks.close(5), "one question was answered twice");
         assert_eq!(asks.open(1 << 32 | 5, None), Ok(()));

@@ -1,7 +1,7 @@
 //! The lane that carries the messages of actors.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
@@ -12,9 +12,12 @@ use umbel_actors::wire::{
 };
 use umbel_actors::{TraceContext, Traces};
 
+use super::asked::Asked;
 use super::asks::{ASKS_MAX, OpenAsks, OwnAsks, PeersAsks};
+use super::bulk::{Bulk, Letter};
 use super::driver::{self, Driver, LaneEnd};
-use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header};
+use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header, LENGTH_BYTES};
+use super::holds::{Holds, Target};
 use super::home::Home;
 use super::inbound::{Inbound, WINDOW_BYTES};
 use super::outbox::{LaneClosed, Outbox};
@@ -31,50 +34,42 @@ pub(crate) struct DataLane {
     /// The peer's name, for errors.
     pub(super) peer: Arc<str>,
     pub(super) outbox: Outbox,
+    pub(super) holds: Holds,
     pub(super) own_asks: OwnAsks,
     pub(super) peers_asks: PeersAsks,
     pub(super) inbound: Arc<Inbound>,
     pub(super) frame_bytes_max: usize,
     pub(super) limits: Limits,
+    /// What is too large for this one.
+    pub(crate) bulk: Bulk,
+    /// This one and the bulk lane, while they are driven: questions are answered over either.
+    driven: AtomicUsize,
     pub(super) traces: Option<Arc<dyn Traces>>,
     lets_peer_end_first: AtomicBool,
 }
 
-/// The bytes of answers, refusals and credit that may wait for a peer that does not read. Beyond
-/// it, answers are refused as overloaded; beyond twice as much the lane is closed.
-const BACKLOG_BYTES_MAX: usize = 16 << 20;
+/// The bounds of a link's lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneBounds {
+    pub(crate) frame_bytes_max: usize,
+    /// What takes more bytes goes over the bulk lane.
+    pub(crate) bulk_bytes_min: usize,
+    /// What takes more bytes is not sent.
+    pub(crate) message_bytes_max: usize,
+    /// The bytes of answers, refusals and credit that may wait for a peer that does not read. Beyond
+    /// it, answers are refused as overloaded; beyond twice as much the lane is closed.
+    pub(crate) backlog_bytes_max: usize,
+}
+
+impl LaneBounds {
+    pub(crate) const BACKLOG_BYTES_MAX: usize = 16 << 20;
+}
 
 #[derive(Default)]
 struct Scratch {
     payload: Vec<u8>,
     asked: Asked,
     fields: Vec<u8>,
-}
-
-/// The questions in a message, and until when each asker waits.
-#[derive(Default)]
-struct Asked {
-    ids: Vec<u64>,
-    until: Vec<Option<Instant>>,
-}
-
-impl Asked {
-    fn clear(&mut self) {
-        self.ids.clear();
-        self.until.clear();
-    }
-
-    /// The header's fields that tell of them.
-    fn put_fields(&self, fields: &mut Vec<u8>) {
-        if self.until.iter().any(Option::is_some) {
-            let now = Instant::now();
-            let remaining = self
-                .until
-                .iter()
-                .map(|until| until.map(|until| until.saturating_duration_since(now)));
-            frame::put_deadlines(fields, remaining);
-        }
-    }
 }
 
 thread_local! {
@@ -90,34 +85,23 @@ thread_local! {
 const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
 
 impl DataLane {
-    pub(crate) fn new(home: Arc<dyn Home>, peer: Arc<str>, frame_bytes_max: usize) -> Arc<Self> {
-        Self::with_backlog(home, peer, frame_bytes_max, BACKLOG_BYTES_MAX)
-    }
-
-    fn with_backlog(
-        home: Arc<dyn Home>,
-        peer: Arc<str>,
-        frame_bytes_max: usize,
-        backlog_bytes_max: usize,
-    ) -> Arc<Self> {
+    pub(crate) fn new(home: Arc<dyn Home>, peer: Arc<str>, bounds: &LaneBounds) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             traces: home.traces(),
             home,
             peer,
-            outbox: Outbox::new(backlog_bytes_max),
+            outbox: Outbox::new(bounds.backlog_bytes_max),
+            holds: Holds::default(),
             own_asks: OwnAsks::default(),
             peers_asks: PeersAsks::default(),
             inbound: Arc::new(Inbound::new(me.clone())),
-            frame_bytes_max,
+            frame_bytes_max: bounds.frame_bytes_max,
             limits: Limits::default(),
+            bulk: Bulk::new(me.clone(), bounds),
+            driven: AtomicUsize::new(0),
             lets_peer_end_first: AtomicBool::new(false),
         })
-    }
-
-    /// The largest payload that fits a frame beside the header of a usual message.
-    fn payload_max(&self) -> usize {
-        self.frame_bytes_max.saturating_sub(64)
     }
 
     /// Encodes outside every lock; the questions found are open when this succeeds.
@@ -126,34 +110,31 @@ impl DataLane {
         wire: &Arc<dyn Wire>,
         encode: Encode<'_>,
         trace: Option<&TraceContext>,
-        then: impl FnOnce(Header<'_>, &[u8]) -> R,
+        then: impl FnOnce(Header<'_>, &mut Vec<u8>) -> R,
     ) -> Result<R, EncodeError> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let outer = ASKED.replace(std::mem::take(&mut scratch.asked));
         scratch.payload.clear();
-        let encoded = wire::scope(wire, || encode(&mut scratch.payload, self.payload_max()));
+        let encoded = wire::scope(wire, || encode(&mut scratch.payload, self.bulk.bytes_max()));
         scratch.asked = ASKED.replace(outer);
         let Scratch { payload, asked, fields } = &mut *scratch;
         fields.clear();
         asked.put_fields(fields);
         if let Some(trace) = trace {
             let untraced = fields.len();
+            let fits = |fields: &[u8]| {
+                let header = Header { asks: &asked.ids, fields };
+                header.bytes_max() + payload.len() <= self.frame_bytes_max
+            };
             frame::put_trace(fields, trace);
-            // A message that fits without its trace goes without.
-            let header = Header { asks: &asked.ids, fields };
-            if header.bytes_max() + payload.len() > self.frame_bytes_max {
+            // A message that fits into a frame without its trace goes without.
+            if !fits(fields) && fits(&fields[..untraced]) {
                 fields.truncate(untraced);
             }
         }
         let header = Header { asks: &asked.ids, fields };
         let result = match encoded {
-            Ok(()) if header.bytes_max() + payload.len() <= self.frame_bytes_max => {
-                Ok(then(header, payload))
-            }
-            Ok(()) => {
-                self.roll_back(&asked.ids);
-                Err(EncodeError::TooLarge { bytes_max: self.payload_max() })
-            }
+            Ok(()) => Ok(then(header, payload)),
             Err(why) => {
                 self.roll_back(&asked.ids);
                 Err(why)
@@ -167,7 +148,7 @@ impl DataLane {
         result
     }
 
-    fn roll_back(&self, asks: &[u64]) {
+    pub(super) fn roll_back(&self, asks: &[u64]) {
         for ask in asks {
             // The right to answer went from the reply to this question, and cannot go back.
             if let Some(pending) = self.own_asks.close(*ask) {
@@ -185,13 +166,7 @@ impl DataLane {
         schema: u32,
         encode: Encode<'_>,
     ) -> Result<(), RouteError> {
-        if !self.outbox.has_room() {
-            return Err(if self.outbox.is_closed() {
-                self.unreachable()
-            } else {
-                RouteError::Full
-            });
-        }
+        self.look_for_room(|| Target::Actor(to))?;
         let too_many = Cell::new(false);
         let mut encode = |buffer: &mut Vec<u8>, max: usize| {
             let encoded = encode(buffer, max);
@@ -201,22 +176,45 @@ impl DataLane {
         let given_up = self.own_asks.given_up();
         let trace = self.traces.as_ref().and_then(|traces| traces.current());
         let sent = self.encode(wire, &mut encode, trace.as_ref(), |header, payload| {
-            self.outbox
-                .send(|buffer| {
-                    frame::message(buffer, to, schema, header, payload);
-                })
-                .inspect_err(|_| self.roll_back(header.asks))?;
+            if self.bulk.is_for(payload.len(), header.bytes_max() + payload.len()) {
+                let mut head = Vec::new();
+                frame::message(&mut head, to, schema, header, &[]);
+                // Those of its questions that were given up before are cancelled when it is there.
+                return self.send_large(head, Target::Actor(to), header.asks, payload);
+            }
+            let sent = self.outbox.send(|buffer| {
+                frame::message(buffer, to, schema, header, payload);
+            });
+            sent.map_err(|LaneClosed| {
+                self.roll_back(header.asks);
+                self.unreachable()
+            })?;
             if self.own_asks.given_up() != given_up {
                 self.cancel_again(header.asks);
             }
-            Ok::<_, LaneClosed>(())
+            Ok(())
         });
         match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.unreachable()),
+            Ok(sent) => sent,
             Err(_) if too_many.get() => Err(RouteError::TooManyAsks { max: ASKS_MAX }),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// `head` is a frame without its payload.
+    fn send_large(
+        &self,
+        mut head: Vec<u8>,
+        target: Target,
+        asks: &[u64],
+        payload: &mut Vec<u8>,
+    ) -> Result<(), RouteError> {
+        let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
+        head.drain(..LENGTH_BYTES);
+        let mut payload = std::mem::take(payload);
+        payload.shrink_to_fit();
+        let (payload, asks) = (Arc::new(payload), asks.to_vec());
+        Bulk::send(lane, Letter { head, payload, asks, target })
     }
 
     /// Cancels those questions of a message that were given up before it was sent: the peer heard of
@@ -237,14 +235,17 @@ impl DataLane {
         &self,
         topic: &str,
         schema: u32,
-        payload: &[u8],
+        payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
-        if !self.outbox.has_room() {
-            return Err(if self.outbox.is_closed() {
-                self.unreachable()
-            } else {
-                RouteError::Full
-            });
+        self.look_for_room(|| Target::Topic(topic.into()))?;
+        let whole = Header::default().bytes_max() + topic.len() + payload.len();
+        if self.bulk.is_for(payload.len(), whole) {
+            let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
+            let mut head = Vec::new();
+            frame::publication(&mut head, topic, schema, &[]);
+            head.drain(..LENGTH_BYTES);
+            let (payload, target) = (payload.clone(), Target::Topic(topic.into()));
+            return Bulk::send(lane, Letter { head, payload, asks: Vec::new(), target });
         }
         self.outbox
             .send(|buffer| {
@@ -253,11 +254,26 @@ impl DataLane {
             .map_err(|_| self.unreachable())
     }
 
-    pub(crate) async fn wait_for_room(&self) {
-        self.outbox.wait_for_room().await;
+    #[inline]
+    fn look_for_room(&self, target: impl FnOnce() -> Target) -> Result<(), RouteError> {
+        if self.outbox.has_room() && !self.holds.bar(target) {
+            return Ok(());
+        }
+        Err(if self.outbox.is_closed() { self.unreachable() } else { RouteError::Full })
     }
 
-    fn unreachable(&self) -> RouteError {
+    /// Ends when it is worth trying again to send to `target`.
+    pub(crate) async fn wait_for_room(&self, target: &Target) {
+        loop {
+            self.holds.wait(target, || self.outbox.is_closed()).await;
+            self.outbox.wait_for_room().await;
+            if self.outbox.is_closed() || !self.holds.bar(|| target.clone()) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn unreachable(&self) -> RouteError {
         RouteError::Unreachable(self.peer.to_string())
     }
 
@@ -266,6 +282,7 @@ impl DataLane {
     pub(crate) fn close(&self) {
         self.lets_peer_end_first.store(false, Ordering::Release);
         self.outbox.close();
+        self.holds.wake_all();
     }
 
     /// As [`Self::close`], but lets the peer be the first to say that it has written all, until
@@ -273,6 +290,7 @@ impl DataLane {
     pub(crate) fn close_after_peer(&self) {
         self.lets_peer_end_first.store(true, Ordering::Release);
         self.outbox.close();
+        self.holds.wake_all();
     }
 
     pub(super) fn lets_peer_end_first(&self) -> bool {
@@ -308,8 +326,16 @@ impl DataLane {
         });
     }
 
+    /// One of the lanes that questions are answered over is driven until what this returns is
+    /// dropped. The last one to end fails the questions that wait, and tells those who answer the
+    /// peer's.
+    pub(super) fn is_driven(self: &Arc<Self>) -> Driven {
+        self.driven.fetch_add(1, Ordering::AcqRel);
+        Driven(self.clone())
+    }
+
     /// Drives the stream until the lane ends. Whatever ends it (dropping this future too, polled or
-    /// not), the questions that wait are failed.
+    /// not), the questions that wait are failed, unless the bulk lane still brings answers.
     pub(crate) fn run(
         self: Arc<Self>,
         stream: Box<dyn ByteStream>,
@@ -318,11 +344,10 @@ impl DataLane {
         impl Drop for Guard {
             fn drop(&mut self) {
                 self.0.outbox.close();
-                self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
-                self.0.peers_asks.cancel_all();
+                self.0.holds.wake_all();
             }
         }
-        let guard = Guard(self.clone());
+        let guard = (Guard(self.clone()), self.is_driven());
         self.exempt(|buffer| {
             frame::credit(buffer, WINDOW_BYTES);
         });
@@ -330,6 +355,18 @@ impl DataLane {
         async move {
             let _guard = guard;
             std::future::poll_fn(|cx| driver.poll(cx)).await
+        }
+    }
+}
+
+/// See [`DataLane::is_driven`].
+pub(super) struct Driven(Arc<DataLane>);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        if self.0.driven.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.own_asks.fail_all(&Unanswered::LinkLost(self.0.peer.to_string()));
+            self.0.peers_asks.cancel_all();
         }
     }
 }
@@ -369,6 +406,7 @@ impl Wire for DataLane {
                     lane.exempt(|buffer| {
                         frame::cancel(buffer, correlation);
                     });
+                    lane.bulk.cancel(correlation);
                 }
             }));
             Ok(correlation)
@@ -391,13 +429,23 @@ impl Answers for DataLane {
             return self.send_refusal(correlation, &Unanswered::Overloaded);
         }
         let sent = self.encode(&wire, encode, None, |header, payload| {
-            if self.peers_asks.close(correlation) {
-                self.exempt(|buffer| {
-                    frame::answer(buffer, correlation, header, payload);
-                });
-            } else {
+            let is_large = self.bulk.is_for(payload.len(), header.bytes_max() + payload.len());
+            if is_large && self.bulk.is_overfull() {
                 self.roll_back(header.asks);
+                return self.send_refusal(correlation, &Unanswered::Overloaded);
             }
+            if !self.peers_asks.close(correlation) {
+                return self.roll_back(header.asks);
+            }
+            if is_large {
+                let mut head = Vec::new();
+                frame::answer(&mut head, correlation, header, &[]);
+                head.drain(..LENGTH_BYTES);
+                return self.bulk.answer(head, std::mem::take(payload), header.asks.to_vec());
+            }
+            self.exempt(|buffer| {
+                frame::answer(buffer, correlation, header, payload);
+            });
         });
         if let Err(why) = sent {
             self.send_refusal(correlation, &Unanswered::Unencodable(why.to_string()));
@@ -425,4 +473,4 @@ impl Answers for DataLane {
 
 #[cfg(test)]
 #[path = "data_tests.rs"]
-mod tests;
+pub(super) mod tests;

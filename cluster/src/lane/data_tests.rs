@@ -16,18 +16,22 @@ use umbel_actors::{DeadLetter, Exit, Reply, Watch};
 use super::*;
 use crate::lane::frame::{Frame, FrameError};
 use crate::lane::home::Publication;
+use crate::lane::inbound::LENT_BYTES_MAX;
 
-const SCHEMA: u32 = 7;
+pub(in crate::lane) const SCHEMA: u32 = 7;
 /// The number of the one actor here.
-const KEEPER: u64 = 1;
-const NOBODY: u64 = 2;
+pub(in crate::lane) const KEEPER: u64 = 1;
+pub(in crate::lane) const NOBODY: u64 = 2;
 /// Time is paused: it passes when all there is to do is done.
-const A_WHILE: Duration = Duration::from_secs(3600);
+pub(in crate::lane) const A_WHILE: Duration = Duration::from_secs(3600);
 
 /// A node with one actor.
-struct Yard {
-    keeper: Arc<Keeper>,
-    letters: Mutex<Vec<DeadLetter>>,
+#[derive(Default)]
+pub(in crate::lane) struct Yard {
+    pub(in crate::lane) keeper: Arc<Keeper>,
+    pub(in crate::lane) letters: Mutex<Vec<DeadLetter>>,
+    /// What was published elsewhere is held by a subscriber that is behind.
+    pub(in crate::lane) published: Mutex<Vec<Charge>>,
 }
 
 impl Home for Yard {
@@ -43,7 +47,9 @@ impl Home for Yard {
         (id == KEEPER).then(|| self.keeper.clone() as _)
     }
 
-    fn publication(&self, _: &Publication<'_>, _: Charge) {}
+    fn publication(&self, _: &Publication<'_>, charge: Charge) {
+        self.published.lock().push(charge);
+    }
 
     fn dead_letter(&self, letter: DeadLetter) {
         self.letters.lock().push(letter);
@@ -56,20 +62,20 @@ struct Note(Vec<u8>, Vec<Reply<Vec<u8>>>);
 
 /// Keeps what it is sent, and with it the charges, as a mailbox does.
 #[derive(Default)]
-struct Keeper(Mutex<Vec<Kept>>);
+pub(in crate::lane) struct Keeper(pub(in crate::lane) Mutex<Vec<Kept>>);
 
-struct Kept {
+pub(in crate::lane) struct Kept {
     note: Note,
     charge: Option<Charge>,
 }
 
 impl Keeper {
-    fn bytes(&self) -> usize {
+    pub(in crate::lane) fn bytes(&self) -> usize {
         self.0.lock().iter().map(|kept| kept.note.0.len()).sum()
     }
 
     /// The questions that it was sent, in their order.
-    fn replies(&self) -> Vec<Reply<Vec<u8>>> {
+    pub(in crate::lane) fn replies(&self) -> Vec<Reply<Vec<u8>>> {
         self.0.lock().iter_mut().flat_map(|kept| kept.note.1.drain(..)).collect()
     }
 }
@@ -121,13 +127,19 @@ impl Deliver for Keeper {
 
 /// A question of ours.
 #[derive(Default)]
-struct Asked {
-    outcome: Mutex<Option<Result<Vec<u8>, Unanswered>>>,
+pub(in crate::lane) struct Asked {
+    pub(in crate::lane) outcome: Mutex<Option<Result<Vec<u8>, Unanswered>>>,
     cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    until: Option<Instant>,
 }
 
 impl Asked {
-    fn give_up(&self) {
+    /// Its asker waits until then.
+    pub(in crate::lane) fn until(until: Instant) -> Self {
+        Self { until: Some(until), ..Self::default() }
+    }
+
+    pub(in crate::lane) fn give_up(&self) {
         let cancel = self.cancel.lock().take();
         cancel.expect("it was sent")();
     }
@@ -145,6 +157,10 @@ impl Pending for Asked {
     fn on_cancel(&self, cancel: Box<dyn FnOnce() + Send>) {
         *self.cancel.lock() = Some(cancel);
     }
+
+    fn until(&self) -> Option<Instant> {
+        self.until
+    }
 }
 
 /// The lane, and the hand-written peer at its other end.
@@ -156,10 +172,18 @@ struct Bench {
     writing: WriteHalf<DuplexStream>,
 }
 
+pub(in crate::lane) const BACKLOG_BYTES_MAX: usize = LaneBounds::BACKLOG_BYTES_MAX;
+
+/// With these everything goes over the one lane.
+fn bounds(frame_bytes_max: usize, backlog_bytes_max: usize) -> LaneBounds {
+    let bulk_bytes_min = usize::MAX;
+    LaneBounds { frame_bytes_max, bulk_bytes_min, message_bytes_max: 64 << 20, backlog_bytes_max }
+}
+
 /// A lane whose stream holds `pipe_bytes` each way, and whose own bounds are as given.
 fn open(pipe_bytes: usize, frame_bytes_max: usize, backlog_bytes_max: usize) -> Bench {
-    let yard = Arc::new(Yard { keeper: Arc::default(), letters: Mutex::default() });
-    let lane = DataLane::with_backlog(yard.clone(), "b".into(), frame_bytes_max, backlog_bytes_max);
+    let yard = Arc::new(Yard::default());
+    let lane = DataLane::new(yard.clone(), "b".into(), &bounds(frame_bytes_max, backlog_bytes_max));
     let (ours, theirs) = tokio::io::duplex(pipe_bytes);
     let end = tokio::spawn(lane.clone().run(Box::new(ours)));
     let (reading, writing) = tokio::io::split(theirs);
@@ -391,7 +415,7 @@ async fn a_peer_that_sends_beyond_its_credit_loses_the_lane() {
     while bench.writing.write_all(&message).await.is_ok() {}
     let kept = bench.yard.keeper.bytes();
     assert!(kept >= WINDOW_BYTES as usize / 2, "{kept}");
-    assert!(kept <= WINDOW_BYTES as usize + 65 * FRAME, "{kept}");
+    assert!(kept <= (WINDOW_BYTES + LENT_BYTES_MAX) as usize + 65 * FRAME, "{kept}");
     assert!(matches!(bench.end().await, LaneEnd::CreditExceeded));
 }
 
@@ -400,7 +424,7 @@ async fn without_credit_a_sender_waits_and_its_buffer_does_not_grow() {
     let mut bench = usual();
     assert!(matches!(bench.tell(100), Err(RouteError::Full)), "nothing was granted yet");
     bench.send(&credit(10_000)).await;
-    bench.lane.wait_for_room().await;
+    bench.lane.wait_for_room(&Target::Actor(KEEPER)).await;
     let mut sent = 0;
     while bench.tell(100).is_ok() {
         sent += 1;
@@ -408,13 +432,16 @@ async fn without_credit_a_sender_waits_and_its_buffer_does_not_grow() {
     }
     assert!(matches!(bench.tell(100), Err(RouteError::Full)));
     // One wake-up may be left of the grant that nobody waited for.
-    let _ = timeout(A_WHILE, bench.lane.wait_for_room()).await;
-    assert!(timeout(A_WHILE, bench.lane.wait_for_room()).await.is_err(), "there is no room");
+    let _ = timeout(A_WHILE, bench.lane.wait_for_room(&Target::Actor(KEEPER))).await;
+    assert!(
+        timeout(A_WHILE, bench.lane.wait_for_room(&Target::Actor(KEEPER))).await.is_err(),
+        "there is no room"
+    );
     // Grants are totals: an old one again gives nothing.
     bench.send(&credit(10_000)).await;
     assert!(matches!(bench.tell(100), Err(RouteError::Full)));
     bench.send(&credit(u64::MAX)).await;
-    timeout(A_WHILE, bench.lane.wait_for_room()).await.unwrap();
+    timeout(A_WHILE, bench.lane.wait_for_room(&Target::Actor(KEEPER))).await.unwrap();
     assert!(bench.tell(100).is_ok());
 }
 
@@ -424,7 +451,8 @@ async fn credit_comes_back_when_messages_are_taken_and_not_before() {
     let opening = bench.frame().await.unwrap();
     assert_eq!(Frame::read(&opening), Ok(Frame::Credit { granted: WINDOW_BYTES }));
     let one = message(KEEPER, 100, &[]);
-    let many = one.repeat(WINDOW_BYTES as usize / 2 / one.len());
+    // Less than the share of one actor.
+    let many = one.repeat(WINDOW_BYTES as usize / 8 / one.len());
     bench.send(&many).await;
     assert_eq!(bench.frame().await, None, "credit came for what lies in a mailbox");
     // Some of them share a charge: none is lost, and none counts twice.
@@ -525,7 +553,7 @@ async fn a_lost_lane_fails_all_that_was_asked_at_once() {
             assert_eq!(failed, Some(Err(Unanswered::LinkLost("b".into()))));
         }
         assert_eq!(lane.asks_in_flight(), 0);
-        lane.wait_for_room().await;
+        lane.wait_for_room(&Target::Actor(KEEPER)).await;
     }
 }
 
@@ -581,7 +609,7 @@ async fn a_lane_that_lets_the_peer_end_first_does_so_until_it_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_was_never_driven_fails_what_was_asked_over_it() {
     let bench = usual();
-    let lane = DataLane::with_backlog(bench.yard.clone(), "b".into(), 1 << 20, BACKLOG_BYTES_MAX);
+    let lane = DataLane::new(bench.yard.clone(), "b".into(), &bounds(1 << 20, BACKLOG_BYTES_MAX));
     let running = lane.clone().run(Box::new(tokio::io::duplex(64).0));
     lane.outbox.grant(u64::MAX);
     let bench = Bench { lane, ..bench };
@@ -706,24 +734,48 @@ async fn a_deadline_runs_from_when_the_question_was_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_its_header_takes_beyond_the_limit_is_refused_here() {
+async fn a_message_that_its_header_takes_beyond_a_frame_does_not_go_over_this_lane() {
     let mut bench = usual();
     bench.send(&credit(u64::MAX)).await;
     let wire: Arc<dyn Wire> = bench.lane.clone();
     let asked: Vec<_> = (0..200).map(|_| Arc::new(Asked::default())).collect();
-    let mut encode: Encode<'_> = &mut |buffer, max| {
+    let mut encode: Encode<'_> = &mut |buffer, _| {
         for asked in &asked {
             wire.expect_answer(asked.clone()).expect("there is room");
         }
-        buffer.resize(max, 0);
+        buffer.resize(frame::FRAME_BYTES_MAX - 64, 0);
         Ok(())
     };
     let sent = bench.lane.try_send(&wire, KEEPER, SCHEMA, &mut encode);
-    assert!(matches!(sent, Err(RouteError::Encode(EncodeError::TooLarge { .. }))), "{sent:?}");
+    let Err(RouteError::Waits(waits)) = sent else { panic!("{sent:?}") };
+    let body = bench.reply().await.unwrap();
+    assert_eq!(Frame::read(&body), Ok(Frame::BulkWanted));
+    // Who does not wait for that lane has asked nothing.
+    drop(waits);
     assert_eq!(bench.lane.asks_in_flight(), 0);
     bench.tell(10).unwrap();
     let body = bench.reply().await.unwrap();
     assert!(body.len() < 100, "a frame that the peer would end the link for was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_comes_after_a_later_one_in_its_slot_is_refused_and_ends_nothing() {
+    let mut bench = usual();
+    let ask = |asks: &[u64]| {
+        let mut payload = Vec::new();
+        codec::encode(&(Vec::<u8>::new(), asks), &mut payload, 100).unwrap();
+        let mut bytes = Vec::new();
+        frame::message(&mut bytes, KEEPER, SCHEMA, asks, &payload);
+        bytes
+    };
+    let (early, late) = (9, 1 << 32 | 9);
+    bench.send(&ask(&[late])).await;
+    // Another one in the same message is not left without an answer.
+    bench.send(&ask(&[early, 4])).await;
+    assert_eq!(refusal_of(&bench.reply().await.unwrap()), (4, Unanswered::Dropped));
+    let reply = bench.yard.keeper.replies().pop().unwrap();
+    assert!(!reply.is_cancelled());
+    assert!(!bench.end.is_finished());
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,16 +8,17 @@ use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 use umbel_actors::codec;
 use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
 use umbel_actors::{DeadLetter, DeadLetterReason, TraceContext};
 
 use super::asks::BadAsk;
+use super::bulk::Disorder;
 use super::data::{DataLane, encoded};
-use super::frame::{self, Ask, Asks, Frame, FrameError, LENGTH_BYTES};
+use super::frame::{self, Asks, Frame, FrameError, LENGTH_BYTES};
+use super::holds::{PAUSED_MAX, TooManyPaused};
 use super::home::Publication;
-use super::inbound::WINDOW_BYTES;
+use super::inbound::{Accounts, WINDOW_BYTES};
 use super::outbox::MESSAGE_COSTS_BYTES;
 use crate::transport::ByteStream;
 
@@ -44,6 +45,7 @@ pub(super) struct Driver {
     received: u64,
     /// Of these, what the run's next charge has to cover.
     owed: u32,
+    accounts: Accounts,
 }
 
 /// Why a lane ended.
@@ -64,9 +66,15 @@ pub(crate) enum LaneEnd {
     /// The peer used a correlation id that it may not use.
     #[error("the peer used the correlation id {0:#x}, which is out of bounds or in use")]
     BadCorrelation(u64),
+    /// The peer sent parts of large messages that do not fit together.
+    #[error("the peer sent {0}")]
+    Disorder(#[source] Disorder),
     /// The peer sent more than it was granted.
     #[error("the peer sent more than its credit")]
     CreditExceeded,
+    /// The peer paused more actors than can hold what it lets us send.
+    #[error("the peer paused more than {PAUSED_MAX} actors")]
+    TooManyPaused,
     /// The peer does not read what it asked for.
     #[error("the peer does not read its answers")]
     Overfull,
@@ -99,6 +107,7 @@ impl Driver {
     pub(super) fn new(lane: Arc<DataLane>, stream: Box<dyn ByteStream>) -> Self {
         Self {
             wire: lane.clone(),
+            accounts: Accounts::new(lane.inbound.clone()),
             lane,
             stream,
             input: vec![0; READ_BYTES],
@@ -181,6 +190,7 @@ impl Driver {
             }
             Ok(())
         });
+        self.lane.inbound.has_received(self.received);
         self.input = input;
         self.input.copy_within(taken..self.filled, 0);
         self.filled -= taken;
@@ -222,42 +232,30 @@ impl Driver {
         match frame {
             Frame::Message { actor, schema, asks, trace, payload } => {
                 self.receive(bytes)?;
-                self.open_asks(asks)?;
+                let outdated = !self.open_asks(asks)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 let goes_on = matches!(
                     following,
                     Some((Frame::Message { actor: next, .. }, _)) if next == actor
                 );
-                let charge = (!goes_on || self.owed >= CHARGED_BYTES).then(|| self.charge());
+                let charge = (!goes_on || self.owed >= CHARGED_BYTES)
+                    .then(|| self.accounts.charge(actor, std::mem::take(&mut self.owed)));
                 let delivered = if asks.are_late() {
                     Err(Unanswered::Expired)
+                } else if outdated {
+                    Err(Unanswered::Dropped)
                 } else {
-                    // One that is not right is as none, as W3C has it.
-                    let trace = trace.filter(|_| self.lane.traces.is_some());
-                    match trace.and_then(|trace| TraceContext::read(trace).ok()) {
-                        None => self.deliver(actor, schema, payload, charge),
-                        Some(trace) => {
-                            wire::traced(trace, || self.deliver(actor, schema, payload, charge))
-                        }
-                    }
+                    let trace = trace_of(&self.lane, trace);
+                    traced(trace, || self.deliver(actor, schema, payload, charge))
                 };
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
                 }
             }
             Frame::Answer { correlation, asks, payload } => {
+                // A question that is given up already is not to be answered: the answer is undecodable.
                 self.open_asks(asks)?;
-                match lane.own_asks.close(correlation) {
-                    Some(pending) => {
-                        let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
-                        if catch_unwind(answer).is_err() {
-                            pending.fail(panicked());
-                        }
-                    }
-                    None => asks.for_each(|ask| {
-                        lane.send_refusal(ask.correlation, &Unanswered::Dropped);
-                    }),
-                }
+                take_answer(lane, correlation, asks, payload);
             }
             Frame::Refusal { correlation, why } => {
                 if let Some(pending) = lane.own_asks.close(correlation) {
@@ -269,7 +267,8 @@ impl Driver {
             Frame::Publication { topic, schema, payload } => {
                 self.receive(bytes)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
-                let charge = self.charge();
+                let owed = std::mem::take(&mut self.owed);
+                let charge = Charge::new(self.lane.inbound.clone(), owed);
                 let lane = &self.lane;
                 let limits = lane.limits;
                 lane.home.publication(&Publication { topic, schema, payload, limits }, charge);
@@ -278,6 +277,13 @@ impl Driver {
                 let why = DeadLetterReason::Refused(refusal(why, lane));
                 let to = format!("{}/{actor}", lane.peer);
                 lane.home.dead_letter(DeadLetter::new(to, "?", 1, why));
+            }
+            Frame::Pause { actor } => {
+                lane.holds.pause(actor).map_err(|_: TooManyPaused| LaneEnd::TooManyPaused)?;
+            }
+            Frame::Resume { actor } => lane.holds.resume(actor),
+            Frame::BulkWanted => {
+                lane.bulk.note_wanted();
             }
         }
         Ok(())
@@ -295,21 +301,20 @@ impl Driver {
         Ok(())
     }
 
-    /// A charge of what is owed.
-    fn charge(&mut self) -> Charge {
-        Charge::new(self.lane.inbound.clone(), std::mem::take(&mut self.owed))
-    }
-
-    fn open_asks(&self, asks: Asks<'_>) -> Result<(), LaneEnd> {
-        for Ask { correlation, remaining } in asks {
-            // One too far off for the clock is none.
-            let until = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
-            self.lane
-                .peers_asks
-                .open(correlation, until)
-                .map_err(|_: BadAsk| LaneEnd::BadCorrelation(correlation))?;
+    /// False where the slot of one of them is in use for a later question already: the peer had given
+    /// that one up before the message was written, and whoever asks the later one was quicker.
+    fn open_asks(&self, asks: Asks<'_>) -> Result<bool, LaneEnd> {
+        let mut all = true;
+        for ask in asks {
+            match self.lane.peers_asks.open(ask.correlation, ask.until()) {
+                Ok(()) => {}
+                Err(BadAsk::Stale) => all = false,
+                Err(BadAsk::Slot | BadAsk::InUse) => {
+                    return Err(LaneEnd::BadCorrelation(ask.correlation));
+                }
+            }
         }
-        Ok(())
+        Ok(all)
     }
 
     fn deliver(
@@ -326,14 +331,7 @@ impl Driver {
                 &self.last.insert((actor, receiver)).1
             }
         };
-        DELIVERING.set(true);
-        // A `Deserialize` that panics is the user's, and what made it panic is the peer's: neither
-        // may end the lane.
-        let delivered = catch_unwind(AssertUnwindSafe(|| {
-            receiver.deliver(payload, schema, self.lane.limits, charge)
-        }))
-        .unwrap_or_else(|_| Err(panicked()));
-        DELIVERING.set(false);
+        let delivered = hand_over(&self.lane, receiver, schema, payload, charge);
         if delivered.is_err() {
             self.last = None;
         }
@@ -351,14 +349,7 @@ impl Driver {
         for ask in asks {
             lane.send_refusal(ask.correlation, &why);
         }
-        if why == Unanswered::Expired {
-            metrics::counter!("umbel_questions_skipped_total", "peer" => lane.peer.clone())
-                .increment(1);
-            return;
-        }
-        let letter =
-            DeadLetter::new(format!("actor {actor}"), "?", 1, DeadLetterReason::Undeliverable(why));
-        lane.home.dead_letter(letter);
+        bury(lane, actor, why);
     }
 
     /// Whether something was written.
@@ -439,6 +430,63 @@ impl Driver {
                 Ok(false)
             }
         }
+    }
+}
+
+/// The trace that a message goes on with.
+pub(super) fn trace_of(lane: &DataLane, trace: Option<&[u8]>) -> Option<TraceContext> {
+    // One that is not right is as none, as W3C has it.
+    trace.filter(|_| lane.traces.is_some()).and_then(|trace| TraceContext::read(trace).ok())
+}
+
+/// Does it as a part of the trace, if there is one.
+pub(super) fn traced<R>(trace: Option<TraceContext>, work: impl FnOnce() -> R) -> R {
+    match trace {
+        None => work(),
+        Some(trace) => wire::traced(trace, work),
+    }
+}
+
+/// A message for an actor came to nothing: says so here. Of one that came too late only its number is
+/// of interest.
+pub(super) fn bury(lane: &DataLane, actor: u64, why: Unanswered) {
+    if why == Unanswered::Expired {
+        metrics::counter!("umbel_questions_skipped_total", "peer" => lane.peer.clone())
+            .increment(1);
+        return;
+    }
+    let why = DeadLetterReason::Undeliverable(why);
+    lane.home.dead_letter(DeadLetter::new(format!("actor {actor}"), "?", 1, why));
+}
+
+/// Puts a message into a mailbox.
+pub(super) fn hand_over(
+    lane: &DataLane,
+    receiver: &Arc<dyn Deliver>,
+    schema: u32,
+    payload: &[u8],
+    charge: Option<Charge>,
+) -> Result<(), Unanswered> {
+    DELIVERING.set(true);
+    // A `Deserialize` that panics is the user's, and what made it panic is the peer's: neither may
+    // end the lane.
+    let delivered =
+        catch_unwind(AssertUnwindSafe(|| receiver.deliver(payload, schema, lane.limits, charge)))
+            .unwrap_or_else(|_| Err(panicked()));
+    DELIVERING.set(false);
+    delivered
+}
+
+/// Gives an answer to whoever asked.
+pub(super) fn take_answer(lane: &DataLane, correlation: u64, asks: Asks<'_>, payload: &[u8]) {
+    match lane.own_asks.close(correlation) {
+        Some(pending) => {
+            let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
+            if catch_unwind(answer).is_err() {
+                pending.fail(panicked());
+            }
+        }
+        None => asks.for_each(|ask| lane.send_refusal(ask.correlation, &Unanswered::Dropped)),
     }
 }
 

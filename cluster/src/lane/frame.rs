@@ -12,6 +12,9 @@
 //! | 5 cancel | `var` correlation |
 //! | 6 publication | flags, `var` length and topic, fingerprint (4), fields if flagged, payload |
 //! | 7 undelivered | `var` actor, why |
+//! | 8 pause | `var` actor: send it nothing until it is resumed |
+//! | 9 resume | `var` actor |
+//! | 10 bulk wanted | nothing: the side that dialled is to open the bulk lane |
 //!
 //! Flags: 1, correlation ids follow (their number in one byte, then each as `var`); 2, header fields
 //! follow (`var` length of all; each a tag byte, `var` length, bytes). A field whose tag has its
@@ -23,10 +26,12 @@
 //! | 1 deadlines | for each correlation id, in order, a `var`: 0 where nothing is known, else the microseconds that its asker still waited when the frame was written, and one more |
 //! | 2 trace | the trace that the message goes on with: trace id (16), span id (8), flags (1), all big endian, and `tracestate`; one that is not right is left out |
 
-use std::time::Duration;
+mod header;
 
 use thiserror::Error;
-use umbel_actors::TraceContext;
+
+pub(crate) use self::header::{Ask, Asks, Header, put_deadlines, put_trace};
+use self::header::{asks, fields, flags};
 
 /// The largest frame that a lane takes unless it is told otherwise, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -44,12 +49,9 @@ const CREDIT: u8 = 4;
 const CANCEL: u8 = 5;
 const PUBLICATION: u8 = 6;
 const UNDELIVERED: u8 = 7;
-
-const ASKS: u8 = 1;
-const FIELDS: u8 = 2;
-
-const DEADLINES: u8 = 1;
-const TRACE: u8 = 2;
+const PAUSE: u8 = 8;
+const RESUME: u8 = 9;
+const BULK_WANTED: u8 = 10;
 
 /// A frame as it lies in the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,102 +88,14 @@ pub(crate) enum Frame<'a> {
         actor: u64,
         why: &'a [u8],
     },
+    Pause {
+        actor: u64,
+    },
+    Resume {
+        actor: u64,
+    },
+    BulkWanted,
 }
-
-/// The questions of a message: checked, and decoded as they are iterated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asks<'a> {
-    correlations: &'a [u8],
-    /// Of as many questions, or of none.
-    deadlines: &'a [u8],
-}
-
-/// One question of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ask {
-    pub(crate) correlation: u64,
-    /// How long its asker still waited when the frame was written, where that is known.
-    pub(crate) remaining: Option<Duration>,
-}
-
-impl Asks<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.correlations.is_empty()
-    }
-
-    /// Whether it asks, and all who do had waited too long when the frame was written.
-    pub(crate) fn are_late(self) -> bool {
-        let mut asks = self;
-        !self.is_empty() && asks.all(|ask| ask.remaining == Some(Duration::ZERO))
-    }
-}
-
-impl Iterator for Asks<'_> {
-    type Item = Ask;
-
-    fn next(&mut self) -> Option<Ask> {
-        if self.is_empty() {
-            return None;
-        }
-        let correlation = var(&mut self.correlations).ok()?;
-        let remaining = var(&mut self.deadlines).ok().and_then(|field| field.checked_sub(1));
-        Some(Ask { correlation, remaining: remaining.map(Duration::from_micros) })
-    }
-}
-
-/// The header of a message or an answer that is written.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Header<'a> {
-    /// The correlation ids of its questions.
-    pub(crate) asks: &'a [u64],
-    /// Its fields, as they are written one after the other.
-    pub(crate) fields: &'a [u8],
-}
-
-impl<'a> From<&'a [u64]> for Header<'a> {
-    fn from(asks: &'a [u64]) -> Self {
-        Self { asks, fields: &[] }
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u64; N]> for Header<'a> {
-    fn from(asks: &'a [u64; N]) -> Self {
-        asks.as_slice().into()
-    }
-}
-
-impl Header<'_> {
-    /// The most bytes that a frame with this header has beside its payload.
-    pub(crate) fn bytes_max(&self) -> usize {
-        FRAME_COSTS_BYTES + VAR_BYTES * (self.asks.len() + 1) + self.fields.len()
-    }
-
-    fn flags(&self) -> u8 {
-        let asks = if self.asks.is_empty() { 0 } else { ASKS };
-        asks | if self.fields.is_empty() { 0 } else { FIELDS }
-    }
-
-    fn put(&self, into: &mut Vec<u8>) {
-        debug_assert!(self.asks.len() <= ASKS_PER_MESSAGE_MAX);
-        if !self.asks.is_empty() {
-            into.push(self.asks.len() as u8);
-            for ask in self.asks {
-                put_var(into, *ask);
-            }
-        }
-        if !self.fields.is_empty() {
-            put_var(into, self.fields.len() as u64);
-            into.extend_from_slice(self.fields);
-        }
-    }
-}
-
-/// What a frame without questions, fields and payload takes at most: kind, flags, actor or
-/// correlation id, fingerprint, the number of questions.
-const FRAME_COSTS_BYTES: usize = 1 + 1 + VAR_BYTES + 4 + 1;
-
-/// The most bytes of a number.
-const VAR_BYTES: usize = 10;
 
 /// Why bytes are not a frame. The connection cannot go on: the two ends disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -248,8 +162,22 @@ impl<'a> Frame<'a> {
                 Self::Publication { topic, schema, payload: rest }
             }
             UNDELIVERED => Self::Undelivered { actor: var(rest)?, why: rest },
+            PAUSE => Self::Pause { actor: var(rest)? },
+            RESUME => Self::Resume { actor: var(rest)? },
+            BULK_WANTED => Self::BulkWanted,
             kind => return Err(FrameError::UnknownKind(kind)),
         })
+    }
+
+    /// The same with this payload, where a frame has one: a large message comes in two parts.
+    pub(crate) fn with_payload(mut self, bytes: &'a [u8]) -> Option<Self> {
+        match &mut self {
+            Self::Message { payload, .. }
+            | Self::Answer { payload, .. }
+            | Self::Publication { payload, .. } => *payload = bytes,
+            _ => return None,
+        }
+        Some(self)
     }
 }
 
@@ -268,7 +196,7 @@ pub(crate) fn read_frames(mut bytes: &[u8], bytes_max: usize) -> Result<usize, F
 }
 
 /// Appends a whole frame: what `body` writes behind the kind, under its length.
-fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize {
+pub(super) fn frame(into: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = into.len();
     into.extend_from_slice(&[0; LENGTH_BYTES]);
     into.push(kind);
@@ -312,33 +240,6 @@ pub(crate) fn answer<'a>(
     })
 }
 
-/// Appends the field that says how long each asker still waits; nothing where it is known of none.
-pub(crate) fn put_deadlines(
-    into: &mut Vec<u8>,
-    remaining: impl Iterator<Item = Option<Duration>> + Clone,
-) {
-    if remaining.clone().all(|remaining| remaining.is_none()) {
-        return;
-    }
-    let field = |remaining: Option<Duration>| {
-        remaining.map_or(0, |left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX - 1) + 1)
-    };
-    let bytes = remaining.clone().map(|remaining| var_bytes(field(remaining))).sum::<usize>();
-    into.push(DEADLINES);
-    put_var(into, bytes as u64);
-    remaining.for_each(|remaining| put_var(into, field(remaining)));
-}
-
-/// Appends the field that says which trace the message goes on with.
-pub(crate) fn put_trace(into: &mut Vec<u8>, trace: &TraceContext) {
-    into.push(TRACE);
-    put_var(into, (TRACE_COSTS_BYTES + trace.state().len()) as u64);
-    trace.write(into);
-}
-
-/// What a trace takes without its state.
-const TRACE_COSTS_BYTES: usize = 16 + 8 + 1;
-
 pub(crate) fn refusal(into: &mut Vec<u8>, correlation: u64, why: &[u8]) -> usize {
     frame(into, REFUSAL, |into| {
         put_var(into, correlation);
@@ -371,13 +272,25 @@ pub(crate) fn undelivered(into: &mut Vec<u8>, actor: u64, why: &[u8]) -> usize {
     })
 }
 
-fn byte(rest: &mut &[u8]) -> Result<u8, FrameError> {
+pub(crate) fn pause(into: &mut Vec<u8>, actor: u64) -> usize {
+    frame(into, PAUSE, |into| put_var(into, actor))
+}
+
+pub(crate) fn resume(into: &mut Vec<u8>, actor: u64) -> usize {
+    frame(into, RESUME, |into| put_var(into, actor))
+}
+
+pub(crate) fn bulk_wanted(into: &mut Vec<u8>) -> usize {
+    frame(into, BULK_WANTED, |_| {})
+}
+
+pub(super) fn byte(rest: &mut &[u8]) -> Result<u8, FrameError> {
     let (first, tail) = rest.split_first().ok_or(FrameError::Truncated)?;
     *rest = tail;
     Ok(*first)
 }
 
-fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], FrameError> {
+pub(super) fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], FrameError> {
     let (first, tail) = rest.split_first_chunk::<N>().ok_or(FrameError::Truncated)?;
     *rest = tail;
     Ok(*first)
@@ -390,59 +303,7 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], FrameError> {
     Ok(first)
 }
 
-fn flags(rest: &mut &[u8]) -> Result<u8, FrameError> {
-    let flags = byte(rest)?;
-    if flags & !(ASKS | FIELDS) != 0 { Err(FrameError::UnknownFlags(flags)) } else { Ok(flags) }
-}
-
-fn asks<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Asks<'a>, FrameError> {
-    if flags & ASKS == 0 {
-        return Ok(Asks::default());
-    }
-    let count = byte(rest)?;
-    let start = *rest;
-    for _ in 0..count {
-        var(rest)?;
-    }
-    Ok(Asks { correlations: &start[..start.len() - rest.len()], deadlines: &[] })
-}
-
-/// Reads the fields behind the correlation ids; what is known of the questions goes to `asks`.
-fn fields<'a>(
-    flags: u8,
-    rest: &mut &'a [u8],
-    asks: &mut Asks<'a>,
-) -> Result<Option<&'a [u8]>, FrameError> {
-    let mut trace = None;
-    if flags & FIELDS == 0 {
-        return Ok(trace);
-    }
-    let length = var(rest)?;
-    let mut fields = take(rest, length)?;
-    while !fields.is_empty() {
-        let tag = byte(&mut fields)?;
-        let length = var(&mut fields)?;
-        let bytes = take(&mut fields, length)?;
-        match tag {
-            DEADLINES if asks.deadlines.is_empty() => {
-                let mut numbers = bytes;
-                for _ in *asks {
-                    var(&mut numbers).map_err(|_| FrameError::Field(tag))?;
-                }
-                if !numbers.is_empty() {
-                    return Err(FrameError::Field(tag));
-                }
-                asks.deadlines = bytes;
-            }
-            TRACE if trace.is_none() => trace = Some(bytes),
-            0x80.. => return Err(FrameError::UnknownField(tag)),
-            _ => {}
-        }
-    }
-    Ok(trace)
-}
-
-fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
+pub(super) fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let next = byte(rest)?;
@@ -458,12 +319,7 @@ fn var(rest: &mut &[u8]) -> Result<u64, FrameError> {
     Err(FrameError::Number)
 }
 
-/// How many bytes `put_var` puts.
-fn var_bytes(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
-}
-
-fn put_var(into: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_var(into: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         into.push(number as u8 | 0x80);
         number >>= 7;

@@ -61,6 +61,11 @@ impl Outbox {
         }
     }
 
+    /// The bytes that were charged since the lane opened.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charged.load(Ordering::Acquire)
+    }
+
     /// Whether the receiver's credit allows another message.
     pub(crate) fn has_room(&self) -> bool {
         self.charged.load(Ordering::Relaxed) < self.granted.load(Ordering::Acquire)
@@ -94,7 +99,10 @@ impl Outbox {
                 .fetch_add((bytes - before) as u64 + MESSAGE_COSTS_BYTES, Ordering::Relaxed);
         }
         let mut waker = state.waker.take();
-        if !charge && bytes > 2 * self.backlog_max {
+        // With what a peer may grant, messages come to half as much again; one that grants on and on,
+        // and reads nothing, comes beyond it.
+        let most = if charge { 4 * self.backlog_max } else { 2 * self.backlog_max };
+        if bytes > most {
             state.closed = true;
             self.overflowed.store(true, Ordering::Release);
             waker = waker.or_else(|| state.blocked.take());
@@ -247,6 +255,20 @@ mod tests {
         fn wake(self: std::sync::Arc<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn a_peer_that_grants_on_and_on_and_reads_nothing_ends_it() {
+        let outbox = Outbox::new(1000);
+        let mut sent = 0;
+        while !outbox.has_overflowed() {
+            outbox.grant(u64::MAX);
+            assert!(outbox.has_room() && sent < 100, "nothing bounds what waits");
+            outbox.send(|buffer| buffer.extend([0; 100])).unwrap();
+            sent += 1;
+        }
+        assert!(outbox.bytes() <= 4 * 1000 + 100);
+        assert_eq!(outbox.send(|_| ()), Err(LaneClosed));
     }
 
     #[test]

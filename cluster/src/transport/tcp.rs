@@ -99,6 +99,10 @@ impl Transport for TcpTransport {
         dial(address.to_owned(), Arc::clone(&self.tls)).boxed()
     }
 
+    fn bulk_on_thread(&self) -> bool {
+        true
+    }
+
     fn judge(&self, proof: &Proof) -> Result<Duration, CertificateFault> {
         // A clock that cannot be read says that nothing is in force: no handshake succeeds then, either.
         let now = self.clock.current_time().ok_or(CertificateFault::NotValidNow)?;

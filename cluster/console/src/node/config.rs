@@ -64,6 +64,8 @@ pub(crate) struct Bounds {
     handshakes_max: Option<usize>,
     link_age_max: Option<Span>,
     frame_bytes_max: Option<usize>,
+    bulk_bytes_min: Option<usize>,
+    message_bytes_max: Option<usize>,
     peers_max: Option<usize>,
     pub(crate) leave_deadline: Option<Span>,
 }
@@ -193,6 +195,8 @@ impl Bounds {
         set(&mut config.link_age_max, self.link_age_max);
         config.handshakes_max = self.handshakes_max.unwrap_or(config.handshakes_max);
         config.frame_bytes_max = self.frame_bytes_max.unwrap_or(config.frame_bytes_max);
+        config.bulk_bytes_min = self.bulk_bytes_min.unwrap_or(config.bulk_bytes_min);
+        config.message_bytes_max = self.message_bytes_max.unwrap_or(config.message_bytes_max);
         config.peers.peers_max = self.peers_max.unwrap_or(config.peers.peers_max);
         config
     }
@@ -243,6 +247,8 @@ mod tests {
         let (shown, default) = (example.bounds.node_config(), NodeConfig::default());
         assert_eq!(shown.peers, default.peers);
         assert_eq!(shown.frame_bytes_max, default.frame_bytes_max);
+        assert_eq!(shown.bulk_bytes_min, default.bulk_bytes_min);
+        assert_eq!(shown.message_bytes_max, default.message_bytes_max);
         assert_eq!(shown.handshake_deadline, default.handshake_deadline);
         assert_eq!(shown.handshakes_max, default.handshakes_max);
         assert_eq!(shown.link_age_max, default.link_age_max);

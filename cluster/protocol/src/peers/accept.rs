@@ -11,6 +11,7 @@ impl Peers {
             Lane::Data => self.data_lane(hello),
             // A rider changes nothing about who is linked: the shell lets it in.
             Lane::Rider => Err(Refusal::UnknownLink),
+            Lane::Bulk => self.bulk_lane(hello),
         };
         turn.outputs.push(match judged {
             Ok(()) => PeersOutput::Accept { token, link: hello.link },
@@ -81,14 +82,23 @@ impl Peers {
     }
 
     fn data_lane(&mut self, hello: &Hello) -> Result<(), Refusal> {
-        let peer = self.roster.peers.get_mut(&hello.node.name);
-        let peer = peer.filter(|peer| peer.incarnation == Some(hello.node.incarnation));
-        let link = peer.and_then(|peer| peer.link.as_mut());
-        let link = link.filter(|link| link.id == hello.link && !link.dialled_by_us);
-        let Some(link) = link else { return Err(Refusal::UnknownLink) };
+        let link = self.accepted_link(hello)?;
         if std::mem::replace(&mut link.data_lane, true) {
             return Err(Refusal::AlreadyLinked { link: link.id });
         }
         Ok(())
+    }
+
+    /// It may come more than once: whoever missed its welcome tries again.
+    fn bulk_lane(&mut self, hello: &Hello) -> Result<(), Refusal> {
+        if self.accepted_link(hello)?.data_lane { Ok(()) } else { Err(Refusal::UnknownLink) }
+    }
+
+    fn accepted_link(&mut self, hello: &Hello) -> Result<&mut Link, Refusal> {
+        let peer = self.roster.peers.get_mut(&hello.node.name);
+        let peer = peer.filter(|peer| peer.incarnation == Some(hello.node.incarnation));
+        let link = peer.and_then(|peer| peer.link.as_mut());
+        let link = link.filter(|link| link.id == hello.link && !link.dialled_by_us);
+        link.ok_or(Refusal::UnknownLink)
     }
 }

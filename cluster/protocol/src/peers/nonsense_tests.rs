@@ -14,7 +14,8 @@ fn nonsense() -> impl Strategy<Value = PeersInput> {
     let name = || prop::sample::select(vec!["a", "b", ME, "y", "z"]);
     let node_id = move || (name(), 0..4_u64).prop_map(|(name, life)| node(name, life));
     let link = || prop_oneof![0..6_u64, any::<u64>()].prop_map(LinkId);
-    let lane = prop_oneof![Just(Lane::Control), Just(Lane::Data), Just(Lane::Rider)];
+    let lane =
+        prop_oneof![Just(Lane::Control), Just(Lane::Data), Just(Lane::Rider), Just(Lane::Bulk)];
     let over = (0..9_u64, 0..3_u32, name()).prop_map(|(life, linked, first)| Over {
         life: Incarnation(life),
         side: Side { linked, first: first.parse().unwrap() },

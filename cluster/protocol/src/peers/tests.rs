@@ -425,6 +425,20 @@ fn a_data_lane_needs_its_control_lane_and_comes_once() {
 }
 
 #[test]
+fn a_bulk_lane_needs_its_data_lane_and_may_come_again() {
+    let mut bench = Bench::new();
+    let lane = |name, lane| Hello { lane, ..hello(node(name, 1), 7) };
+    assert_eq!(bench.hello(lane("a", Lane::Bulk)), Err(Refusal::UnknownLink));
+    bench.hello(lane("a", Lane::Control)).unwrap();
+    assert_eq!(bench.hello(lane("a", Lane::Bulk)), Err(Refusal::UnknownLink));
+    bench.hello(lane("a", Lane::Data)).unwrap();
+    assert_eq!(bench.hello(lane("b", Lane::Bulk)), Err(Refusal::UnknownLink));
+    // Whoever missed its welcome tries again.
+    assert_eq!(bench.hello(lane("a", Lane::Bulk)), Ok(vec![]));
+    assert_eq!(bench.hello(lane("a", Lane::Bulk)), Ok(vec![]));
+}
+
+#[test]
 fn nobody_takes_the_id_of_anothers_link() {
     let mut bench = Bench::new();
     bench.let_in(node("a", 1), 7);

@@ -1,5 +1,9 @@
-use proptest::prelude::*;
+use std::time::Duration;
 
+use proptest::prelude::*;
+use umbel_actors::TraceContext;
+
+use super::header::{ASKS, DEADLINES, FIELDS};
 use super::*;
 
 fn body(bytes: &[u8]) -> &[u8] {
@@ -66,6 +70,15 @@ fn the_other_frames_read_as_they_were_written() {
     bytes.clear();
     undelivered(&mut bytes, 9, b"gone");
     assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Undelivered { actor: 9, why: b"gone" }));
+    bytes.clear();
+    pause(&mut bytes, 9);
+    assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Pause { actor: 9 }));
+    bytes.clear();
+    resume(&mut bytes, 9);
+    assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Resume { actor: 9 }));
+    bytes.clear();
+    bulk_wanted(&mut bytes);
+    assert_eq!(Frame::read(body(&bytes)), Ok(Frame::BulkWanted));
 }
 
 #[test]
