@@ -24,6 +24,7 @@ sim:
 
 bench:
 	$(CARGO) bench -p umbel-actors --bench local -- --json
+	$(CARGO) bench -p umbel-supervision -- --json
 	$(CARGO) bench -p umbel-cluster --bench remote -- --json
 	$(CARGO) bench -p umbel-cluster --bench registry
 
