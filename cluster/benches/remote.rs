@@ -40,14 +40,16 @@ const TIMED: u64 = 16;
 /// How many messages the actor of `umbel_in_a_row` handles in a row, where they wait.
 const IN_A_ROW: usize = 64;
 
+type UmbelInARow = Umbel<IN_A_ROW>;
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if let [_, flag, peer, files] = args.as_slice()
         && flag == server::FLAG
     {
         return match peer.as_str() {
-            Umbel::<1>::NAME => server::run::<Umbel<1>>(Path::new(files)),
-            Umbel::<IN_A_ROW>::NAME => server::run::<Umbel<IN_A_ROW>>(Path::new(files)),
+            <Umbel>::NAME => server::run::<Umbel>(Path::new(files)),
+            UmbelInARow::NAME => server::run::<UmbelInARow>(Path::new(files)),
             Floor::NAME => server::run::<Floor>(Path::new(files)),
             FloorIntoRactor::NAME => server::run::<FloorIntoRactor>(Path::new(files)),
             RactorCluster::NAME => server::run::<RactorCluster>(Path::new(files)),
@@ -71,8 +73,8 @@ fn cases(files: &Path) -> Vec<Case> {
             let load = Load { bytes, tasks: producers };
             let case = Subject { bench: "remote-tell", task: "producers", files, load, ops };
             cases.extend([
-                case.with::<Umbel<1>>(tell::<Umbel<1>>),
-                case.with::<Umbel<IN_A_ROW>>(tell::<Umbel<IN_A_ROW>>),
+                case.with::<Umbel>(tell::<Umbel>),
+                case.with::<UmbelInARow>(tell::<UmbelInARow>),
                 case.with::<RactorCluster>(tell::<RactorCluster>),
                 case.with::<Floor>(tell::<Floor>),
                 case.with::<FloorIntoRactor>(tell::<FloorIntoRactor>),
@@ -84,8 +86,8 @@ fn cases(files: &Path) -> Vec<Case> {
             let load = Load { bytes, tasks: callers };
             let case = Subject { bench: "remote-ask", task: "callers", files, load, ops };
             cases.extend([
-                case.with::<Umbel<1>>(ask::<Umbel<1>>),
-                case.with::<Umbel<IN_A_ROW>>(ask::<Umbel<IN_A_ROW>>),
+                case.with::<Umbel>(ask::<Umbel>),
+                case.with::<UmbelInARow>(ask::<UmbelInARow>),
                 case.with::<RactorCluster>(ask::<RactorCluster>),
                 case.with::<Floor>(ask::<Floor>),
                 case.with::<FloorIntoRactor>(ask::<FloorIntoRactor>),

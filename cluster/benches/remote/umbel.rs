@@ -98,7 +98,7 @@ impl Actor for Counter {
 
 /// With an actor that handles so many messages in a row.
 #[derive(Clone)]
-pub(crate) struct Umbel<const THROUGHPUT: usize> {
+pub(crate) struct Umbel<const THROUGHPUT: usize = 1> {
     node: Node,
     counter: Address<Note>,
     /// Takes large messages.
