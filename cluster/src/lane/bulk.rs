@@ -94,6 +94,8 @@ struct State {
     outgoing: Outgoing,
     /// What the peer has granted for messages since the lane opened.
     granted: u64,
+    /// As much of that as this end has made use of.
+    taken_up: u64,
     /// Of the lane's task, while it has nothing to write.
     waker: Option<Waker>,
     closed: bool,
@@ -199,30 +201,38 @@ impl Bulk {
         }
     }
 
-    /// The peer has granted so many bytes in all, and so many messages' worth at once at most: what
-    /// it promises beyond that does not count, or one that reads nothing could fill our memory.
+    /// The peer has granted so many bytes in all.
     fn grant(&self, account: Account, granted: u64) {
         self.change(|state| match account {
             Account::Answers => state.outgoing.grant_answers(granted),
             Account::Messages => {
-                let more = granted.saturating_sub(state.granted);
                 state.granted = state.granted.max(granted);
-                let promised = self.credit.available_permits() + state.outgoing.bytes();
-                let most = WINDOW_BYTES.saturating_sub(promised as u64);
-                if !state.closed {
-                    self.credit.add_permits(more.min(most) as usize);
-                }
+                self.take_up(state);
             }
         });
     }
 
+    /// Makes use of what is granted for messages, as far as the window goes: of what a peer promises
+    /// beyond that nothing counts, or one that reads nothing could fill our memory. What an honest one
+    /// gives back for a message before it says what became of it counts as soon as it says so.
+    fn take_up(&self, state: &mut State) {
+        let promised = self.credit.available_permits() + state.outgoing.messages_bytes();
+        let more =
+            (state.granted - state.taken_up).min(WINDOW_BYTES.saturating_sub(promised as u64));
+        state.taken_up += more;
+        if !state.closed {
+            self.credit.add_permits(more as usize);
+        }
+    }
+
     /// The peer says what became of a large message of ours.
     fn finished(&self, id: u64, refused: Option<Unanswered>) {
-        let (Some(parcel), Some(lane)) =
-            (self.change(|state| state.outgoing.finish(id)), self.lane.upgrade())
-        else {
-            return;
-        };
+        let finished = self.change(|state| {
+            let parcel = state.outgoing.finish(id);
+            self.take_up(state);
+            parcel
+        });
+        let (Some(parcel), Some(lane)) = (finished, self.lane.upgrade()) else { return };
         match refused {
             Some(why) => lose(&lane, &parcel, &why),
             // Who gave up a question before the peer had it has told a peer that did not know it.

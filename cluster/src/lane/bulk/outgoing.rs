@@ -74,6 +74,12 @@ impl Outgoing {
         active.chain(&self.answers).map(|one| one.payload.len()).sum()
     }
 
+    /// As many of those as messages have, which are no answers.
+    pub(super) fn messages_bytes(&self) -> usize {
+        let messages = self.active.iter().filter(|one| one.parcel.ordered.is_some());
+        messages.map(|one| one.parcel.payload.len()).sum()
+    }
+
     /// The peer takes so many bytes of answers in all.
     pub(super) fn grant_answers(&mut self, granted: u64) {
         let most = self.answers_charged + WINDOW_BYTES;

@@ -373,6 +373,21 @@ async fn one_who_gives_up_after_all_is_written_is_heard_when_the_message_is_deli
 }
 
 #[tokio::test(start_paused = true)]
+async fn credit_that_comes_back_before_its_message_is_refused_is_not_lost() {
+    let mut bench = Bench::new();
+    bench.grant(WINDOW_BYTES).await;
+    let whole = bench.lane.bulk.credit.available_permits();
+    bench.tell(3 << 20).unwrap();
+    settle().await;
+    let granted = WINDOW_BYTES + u64::from(charge_of(3 << 20));
+    let credit = Part::Credit { account: Account::Messages, granted };
+    let mut why = Vec::new();
+    codec::encode(&Unanswered::NoSuchActor, &mut why, 1000).unwrap();
+    bench.send(&[credit, Part::Refused { id: 1, why: &why }]).await;
+    assert_eq!(bench.lane.bulk.credit.available_permits(), whole);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_promises_everything_and_reads_nothing_does_not_fill_our_memory() {
     let mut bench = Bench::new();
     let mut granted = 0;
