@@ -1,8 +1,10 @@
 //! What the members say of one another, and what that means for links.
 
+use std::time::Duration;
+
 use super::backoff::Backoff;
 use super::roster::{Link, Peer};
-use super::swim::{Swim, Told};
+use super::swim::{CLOCKS_APART_MAX, Swim, Told};
 use super::{Peers, Turn};
 use crate::{
     Incarnation, LinkEnd, LinkId, Member, MemberEvent, MemberState, NodeId, NodeName, Over,
@@ -148,7 +150,8 @@ impl Peers {
         dialler: &NodeId,
         over: Option<&Over>,
     ) -> Result<(), Refusal> {
-        if let Some(over) = over.filter(|over| over.life >= self.me.incarnation) {
+        let latest = self.latest_life(turn.now);
+        if let Some(over) = over.filter(|it| it.life >= self.me.incarnation && it.life <= latest) {
             if self.yields_to(&dialler.name, &over.side) {
                 self.renew(turn, over.life);
                 return Err(Refusal::Renewing);
@@ -163,7 +166,7 @@ impl Peers {
 
     /// A dial was refused because this node's life is over.
     pub(super) fn told_over(&mut self, turn: &mut Turn, by: &NodeName, over: &Over) {
-        if over.life < self.me.incarnation {
+        if over.life < self.me.incarnation || over.life > self.latest_life(turn.now) {
             return;
         }
         if self.yields_to(by, &over.side) {
@@ -174,6 +177,13 @@ impl Peers {
             let by = NodeId { name: by.clone(), incarnation };
             self.swim(turn, |swim, now| swim.end(now, &by, false));
         }
+    }
+
+    /// No life of this node can be later, so far as clocks are right: who is told of one that is was
+    /// lied to, and would come behind no such life again.
+    fn latest_life(&self, now: Duration) -> Incarnation {
+        let ahead = now.saturating_add(CLOCKS_APART_MAX).as_micros();
+        Incarnation(self.first_life.0.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX)))
     }
 
     /// Whether this node takes the word of another that its life is over. The smaller side yields: a

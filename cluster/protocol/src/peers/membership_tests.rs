@@ -104,6 +104,20 @@ fn a_node_that_learns_that_it_is_down_goes_on_as_a_later_life() {
 }
 
 #[test]
+fn nobody_begins_a_life_that_no_clock_can_have_given() {
+    let mut bench = Bench::new();
+    let side = Side { linked: u32::MAX, first: "a".parse().unwrap() };
+    let over = Over { life: Incarnation(u64::MAX), side };
+    let mut lie = hello(node("a", 1), 8);
+    lie.held.over = Some(over.clone());
+    assert_eq!(bench.hello(lie), Ok(vec![]));
+    let refusal = Refusal::Over(over);
+    let by = "b".parse().unwrap();
+    bench.step(PeersInput::DialRefused { link: LinkId(9), by, refusal });
+    assert_eq!(bench.peers.view().me.incarnation, node(ME, 5).incarnation);
+}
+
+#[test]
 fn of_two_that_take_each_other_for_dead_the_smaller_side_begins_anew() {
     let told = |linked: u32, first: &str| Over {
         life: Incarnation(5),

@@ -84,7 +84,7 @@ pub(crate) const PACKET_BYTES_MAX: usize = 32 * 1024;
 
 /// A life that begins more than this after the present moment, by this node's clock, is nobody's.
 /// Else one lie of a life at the end of time would keep a node from ever coming back.
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const CLOCKS_APART_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Swim {
     pub(crate) fn new(config: &PeersConfig, me: Member, seed: u64, now: Duration) -> Self {
