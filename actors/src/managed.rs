@@ -148,6 +148,8 @@ impl<A: Actor<Msg: Message>> Managed<A> {
         self.work(myself.clone(), message, arrival, state).await?;
         let mut row = Row::new(backlog);
         for _ in 1..backlog.in_a_row_max() {
+            // Who never waits must keep neither its thread nor a kill waiting.
+            tokio::task::coop::consume_budget().await;
             let Some(contents) = row.next() else { return Ok(()) };
             let (message, arrival) = parcel::open(contents);
             self.work(myself.clone(), message, arrival, state).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, AskError, ChildOptions, DeadLetterReason, Exit,
-    Message, Reply, SpawnOptions, Strategy, Supervisor, System, TellError,
+    Message, Myself, Reply, SpawnOptions, Strategy, Supervisor, System, TellError,
 };
 
 #[derive(Message)]
@@ -16,6 +16,8 @@ enum Note {
     Read(Reply<Vec<u64>>),
     Stop,
     Fail,
+    /// Is told again and again, by itself.
+    Again,
 }
 
 /// Writes down what it is told. Each `Write` waits for a permit.
@@ -43,6 +45,7 @@ impl Actor for Notebook {
             }
             Note::Read(reply) => reply.send(written.clone()),
             Note::Stop => myself.stop(None),
+            Note::Again => myself.address().try_tell(Note::Again)?,
             Note::Fail => return Err("asked to fail".into()),
         }
         Ok(())
@@ -151,6 +154,16 @@ async fn a_kill_ends_the_row_at_once() {
     };
     let (answer, ()) = tokio::join!(ask, kill);
     assert_eq!((answer, end.await), (Err(AskError::Closed), Exit::Killed));
+}
+
+#[tokio::test]
+async fn a_row_that_never_waits_keeps_neither_its_thread_nor_a_kill_waiting() {
+    let (system, notebook, _pace) = notebook(usize::MAX).await;
+    let end = notebook.watch();
+    notebook.tell(Note::Again).await.unwrap();
+    tokio::task::yield_now().await;
+    system.shutdown(Duration::ZERO).await;
+    assert_eq!(end.await, Exit::Killed);
 }
 
 #[tokio::test]
