@@ -535,6 +535,10 @@ impl Turn<'_> {
     }
 
     fn set_timer(&mut self) {
+        // One that found the mailbox full has done nothing.
+        if self.links.look.as_ref().is_some_and(Timer::is_finished) {
+            self.look_again();
+        }
         let Some(at) = self.links.peers.next_wakeup() else {
             if let Some((_, timer)) = self.links.timer.take() {
                 timer.cancel();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -12,6 +13,9 @@ use umbel_protocol::{ClusterName, LinkId, NodeId};
 
 use crate::error::LaneError;
 use crate::lent::{Lease, Lent};
+
+/// How long `NodeServer` may take to say that it has seen to what it was told before.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which sessions `NodeServer` has, or still has: at most one for each name of a node.
 ///
@@ -151,7 +155,7 @@ impl Sessions {
     async fn settle(&self, label: &str) {
         let Some(server) = self.server() else { return };
         // Its mailbox is in order, so its answer comes after the hand-over, and what it told of it.
-        let _ = server.call(NodeServerMessage::GetSessions, None).await;
+        let _ = server.call(NodeServerMessage::GetSessions, Some(SETTLED_WITHIN)).await;
         self.change(|table| {
             let stage = table.sessions.get(label).map(|session| session.stage);
             if stage == Some(Stage::HandedOver) {

@@ -15,6 +15,9 @@ use crate::transport::Transport;
 /// How long a dial for the bulk lane that failed is rested from.
 const REST: Duration = Duration::from_secs(1);
 
+/// How long a peer may take to say how much it takes: the thread that says so may rest for seconds.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+
 /// What the bulk lane of a link is dialled with.
 pub(super) struct BulkDial {
     pub(super) link: LinkId,
@@ -41,13 +44,16 @@ impl BulkDial {
                     &held,
                 );
                 let mut admitted = dial.await.map_err(|why| why.to_string())?;
-                let limit = Bulk::first_word(&mut admitted.stream).await;
+                // The peer drives the lane by now: to give up would end the link.
+                let limit =
+                    tokio::time::timeout(FIRST_WORD, Bulk::first_word(&mut admitted.stream));
+                let limit = limit.await.map_err(|_| "it said nothing".to_owned())?;
                 Ok((admitted, limit.map_err(|why| why.to_string())?))
             };
-            let why = match tokio::time::timeout(home.config.handshake_deadline, opening).await {
-                Ok(Ok((admitted, limit))) => return Coordinate::BulkDialled(link, admitted, limit),
-                Ok(Err(why)) => why,
-                Err(_) => "it took too long".to_owned(),
+            let opened: Result<_, String> = opening.await;
+            let why = match opened {
+                Ok((admitted, limit)) => return Coordinate::BulkDialled(link, admitted, limit),
+                Err(why) => why,
             };
             home.refusals.note("bulk-lane", &format!("{endpoint}: {why}"));
             tokio::time::sleep(REST).await;
