@@ -189,7 +189,8 @@ impl Peers {
 
     fn join(&mut self, turn: &mut Turn, seeds: Vec<Endpoint>) {
         for endpoint in seeds {
-            if self.roster.seeds.contains_key(&endpoint) {
+            let roster = &self.roster;
+            if roster.seeds.contains_key(&endpoint) || roster.own_seeds.contains(&endpoint) {
                 continue;
             }
             if self.roster.seeds.len() >= self.config.seeds_max {

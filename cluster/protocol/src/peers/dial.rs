@@ -165,6 +165,9 @@ impl Peers {
 
     pub(super) fn drop_own_seed(&mut self, turn: &mut Turn, endpoint: &Endpoint) {
         if self.roster.seeds.remove(endpoint).is_some() {
+            if self.roster.own_seeds.len() < self.config.seeds_max {
+                self.roster.own_seeds.insert(endpoint.clone());
+            }
             let (endpoint, why) = (endpoint.clone(), SeedDropped::Myself);
             turn.outputs.push(PeersOutput::SeedDropped { endpoint, why });
         }

@@ -16,6 +16,8 @@ const HEARSAY_MAX: usize = 4;
 pub(crate) struct Roster {
     pub(crate) peers: BTreeMap<NodeName, Peer>,
     pub(crate) seeds: BTreeMap<Endpoint, Seed>,
+    /// Seeds at which this node found itself: a source may tell of them again and again.
+    pub(crate) own_seeds: BTreeSet<Endpoint>,
     pub(crate) dials: BTreeMap<LinkId, Dial>,
     /// The peer of each link, accepted or up. **Invariant:** `links[l] == n` exactly where
     /// `peers[n].link` has the id `l`.

@@ -218,6 +218,8 @@ fn a_seed_that_is_this_node_itself_is_dropped() {
     let why = SeedDropped::Myself;
     assert_eq!(outputs, [PeersOutput::SeedDropped { endpoint: place(ME), why }]);
     assert_eq!(bench.peers.next_wakeup(), None);
+    let again = bench.step(PeersInput::Join { seeds: vec![place(ME)] });
+    assert_eq!(again, [], "a source of seeds tells all that it knows each time");
 }
 
 #[test]
