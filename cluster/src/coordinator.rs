@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Exit, Message, Myself, Reply, Timer,
@@ -56,8 +57,8 @@ pub(crate) enum Coordinate {
     BulkDialled(LinkId, Admitted, u64),
     /// A dial has ended.
     Dialled(LinkId, Result<Dialled, DialError>),
-    /// Something came over a control lane.
-    Control(LinkId, Control),
+    /// Something came over a control lane. Its place is free again when it is handled.
+    Control(LinkId, Control, OwnedSemaphorePermit),
     /// A lane has ended.
     LaneEnded(LinkId, LinkEnd),
     /// An actor here that a peer watches has ended.
@@ -276,7 +277,7 @@ impl Turn<'_> {
                 self.rotated(is_other);
                 done.send(());
             }
-            Coordinate::Control(link, message) => self.control(link, message),
+            Coordinate::Control(link, message, _place) => self.control(link, message),
             Coordinate::LaneEnded(link, why) => self.step(PeersInput::LinkDown { link, why }),
             Coordinate::WatchedEnded(link, token, exit) => {
                 if let Some(link) = self.links.up.get_mut(&link) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 use umbel_actors::wire::Deliver;
 use umbel_actors::{Address, Exit};
 use umbel_protocol::{Control, Ended, Endpoint, Lane, LinkEnd, LinkId, Reason};
@@ -21,6 +22,10 @@ use crate::transport::ByteStream;
 
 /// How long a link whose end was announced has to carry what was sent before.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How many messages of one peer's control lane may wait for the coordinator: each may be as large as a
+/// frame, and those of all other peers wait behind them.
+const CONTROL_WAITING_MAX: usize = 4;
 
 /// A link that is up: its lanes, what drives them, and what the peer watches here.
 pub(super) struct Link {
@@ -242,11 +247,13 @@ async fn end_of_bulk(lane: &DataLane, task: Option<OwnedTask>) {
 }
 
 async fn read_control(link: LinkId, mut reader: ControlReader, own: Address<Coordinate>) {
+    let places = Arc::new(Semaphore::new(CONTROL_WAITING_MAX));
     let end = loop {
+        // Without a place this peer waits, and TCP makes its writer wait.
+        let place = places.clone().acquire_owned().await.expect("it is never closed");
         match reader.next().await {
-            // A full mailbox makes this peer wait, and TCP makes its writer wait.
             Ok(message) => {
-                if own.tell(Coordinate::Control(link, message)).await.is_err() {
+                if own.tell(Coordinate::Control(link, message, place)).await.is_err() {
                     return;
                 }
             }
