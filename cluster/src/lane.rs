@@ -11,6 +11,7 @@ mod holds;
 mod home;
 mod inbound;
 mod outbox;
+mod outlet;
 
 pub use asks::OpenAsks;
 pub(crate) use bulk::{Bulk, BulkThread};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use umbel_actors::codec;
 use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
 use umbel_actors::{DeadLetter, DeadLetterReason, TraceContext};
@@ -20,6 +20,7 @@ use super::holds::{PAUSED_MAX, TooManyPaused};
 use super::home::Publication;
 use super::inbound::{Accounts, WINDOW_BYTES};
 use super::outbox::MESSAGE_COSTS_BYTES;
+use super::outlet::Outlet;
 use crate::transport::ByteStream;
 
 /// What only a lane's task touches: it drives the stream both ways in a single poll, decodes many
@@ -31,12 +32,8 @@ pub(super) struct Driver {
     /// Initialised throughout, as tokio-rustls would otherwise zero it at each read.
     input: Vec<u8>,
     filled: usize,
-    output: Vec<u8>,
-    written: usize,
-    flushed: bool,
+    outlet: Outlet,
     yielded: bool,
-    /// All is written, and the peer knows.
-    done: bool,
     /// The peer has written all.
     peer_done: bool,
     /// The last receiver: messages come in runs.
@@ -112,11 +109,8 @@ impl Driver {
             stream,
             input: vec![0; READ_BYTES],
             filled: 0,
-            output: Vec::new(),
-            written: 0,
-            flushed: true,
+            outlet: Outlet::new(0),
             yielded: false,
-            done: false,
             peer_done: false,
             last: None,
             received: 0,
@@ -167,7 +161,7 @@ impl Driver {
         if !self.lane.outbox.is_closed() {
             return Err(LaneEnd::ClosedByPeer);
         }
-        if self.done {
+        if self.outlet.is_finished() {
             return Err(LaneEnd::Closed);
         }
         self.peer_done = true;
@@ -354,14 +348,14 @@ impl Driver {
 
     /// Whether something was written.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneEnd> {
-        if self.done {
+        if self.outlet.is_finished() {
             return Ok(false);
         }
         let lane = &self.lane;
         if lane.outbox.has_overflowed() {
             return Err(LaneEnd::Overfull);
         }
-        if self.output.is_empty() {
+        if self.outlet.is_empty() {
             // With several questions under way, those who answer or ask next are likely about to
             // run: one yield lets their frames go out together. With one, it would only add delay.
             if lane.asks_in_flight() > 1 && !self.yielded && !lane.outbox.is_empty() {
@@ -370,66 +364,25 @@ impl Driver {
                 return Ok(false);
             }
             self.yielded = false;
-            self.written = 0;
-            if !lane.outbox.take(&mut self.output, cx.waker()) && lane.outbox.is_closed() {
+            if !lane.outbox.take(self.outlet.buffer(), cx.waker()) && lane.outbox.is_closed() {
                 return self.finish(cx);
             }
         }
-        let mut wrote = false;
-        while self.written < self.output.len() {
-            let rest = &self.output[self.written..];
-            match Pin::new(&mut self.stream).poll_write(cx, rest) {
-                Poll::Pending => {
-                    lane.outbox.is_blocked(cx.waker());
-                    return if lane.outbox.has_overflowed() {
-                        Err(LaneEnd::Overfull)
-                    } else {
-                        Ok(wrote)
-                    };
-                }
-                Poll::Ready(Err(why)) => return Err(LaneEnd::Broken(why)),
-                Poll::Ready(Ok(0)) => {
-                    return Err(LaneEnd::Broken(std::io::ErrorKind::WriteZero.into()));
-                }
-                Poll::Ready(Ok(bytes)) => {
-                    self.written += bytes;
-                    self.flushed = false;
-                    wrote = true;
-                }
+        let wrote = self.outlet.write(&mut self.stream, cx)?;
+        if !self.outlet.is_empty() {
+            lane.outbox.is_blocked(cx.waker());
+            if lane.outbox.has_overflowed() {
+                return Err(LaneEnd::Overfull);
             }
         }
-        self.output.clear();
-        self.flush(cx)?;
         Ok(wrote)
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), LaneEnd> {
-        if !self.flushed {
-            match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.flushed = true,
-                Poll::Ready(Err(why)) => return Err(LaneEnd::Broken(why)),
-                Poll::Pending => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The lane is closed and all is written. What the peer has written still is to be read: a
-    /// connection that is closed with something unread in it may lose at the other end what has not
-    /// been read there.
+    /// The lane is closed and all is written.
     fn finish(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneEnd> {
-        self.flush(cx)?;
-        if self.lane.lets_peer_end_first() && !self.peer_done {
-            return Ok(false);
-        }
-        match Pin::new(&mut self.stream).poll_shutdown(cx) {
-            Poll::Pending => Ok(false),
-            Poll::Ready(_) if self.peer_done => Err(LaneEnd::Closed),
-            Poll::Ready(_) => {
-                self.done = true;
-                Ok(false)
-            }
-        }
+        let peer_first = self.lane.lets_peer_end_first();
+        self.outlet.finish(&mut self.stream, cx, peer_first, self.peer_done)?;
+        Ok(false)
     }
 }
 

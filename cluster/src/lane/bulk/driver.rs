@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 use umbel_actors::codec;
 use umbel_actors::wire::{Unanswered, Wire};
@@ -14,6 +14,7 @@ use umbel_actors::wire::{Unanswered, Wire};
 use super::super::data::{DataLane, encoded};
 use super::super::driver::LaneEnd;
 use super::super::frame::{self, LENGTH_BYTES};
+use super::super::outlet::Outlet;
 use super::delivery;
 use super::incoming::{Arriving, Begin, Begun, Disorder, Incoming, STALL};
 use super::part::{CHUNK_BYTES, PART_BYTES_MAX, Part};
@@ -27,11 +28,7 @@ pub(super) struct Driver {
     /// Initialised throughout, as tokio-rustls would otherwise zero it at each read.
     input: Vec<u8>,
     filled: usize,
-    output: Vec<u8>,
-    written: usize,
-    flushed: bool,
-    /// All is written, and the peer knows.
-    done: bool,
+    outlet: Outlet,
     /// The peer has written all.
     peer_done: bool,
     incoming: Incoming,
@@ -57,10 +54,7 @@ impl Driver {
             stream,
             input: vec![0; LENGTH_BYTES + PART_BYTES_MAX],
             filled: 0,
-            output: Vec::with_capacity(CHUNK_BYTES + 64),
-            written: 0,
-            flushed: true,
-            done: false,
+            outlet: Outlet::new(CHUNK_BYTES + 64),
             peer_done: false,
             ready: VecDeque::new(),
             look: None,
@@ -103,7 +97,7 @@ impl Driver {
                 if !self.lane.bulk.state.lock().closed {
                     return Err(LaneEnd::ClosedByPeer);
                 }
-                if self.done {
+                if self.outlet.is_finished() {
                     return Err(LaneEnd::Closed);
                 }
                 self.peer_done = true;
@@ -232,68 +226,33 @@ impl Driver {
 
     /// Whether something was written.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneEnd> {
-        if self.done {
+        if self.outlet.is_finished() {
             return Ok(false);
         }
-        if self.output.is_empty() {
-            self.written = 0;
+        if self.outlet.is_empty() {
             let mut state = self.lane.bulk.state.lock();
-            if !state.outgoing.write(&mut self.output) {
+            if !state.outgoing.write(self.outlet.buffer()) {
                 match &mut state.waker {
                     Some(kept) => kept.clone_from(cx.waker()),
                     none => *none = Some(cx.waker().clone()),
                 }
                 let closed = state.closed && (self.peer_done || state.outgoing.is_idle());
                 drop(state);
-                return if closed { self.finish(cx) } else { self.flush(cx).map(|()| false) };
+                return if closed {
+                    self.finish(cx)
+                } else {
+                    self.outlet.flush(&mut self.stream, cx).map(|()| false)
+                };
             }
         }
-        let mut wrote = false;
-        while self.written < self.output.len() {
-            let rest = &self.output[self.written..];
-            match Pin::new(&mut self.stream).poll_write(cx, rest) {
-                Poll::Pending => return Ok(wrote),
-                Poll::Ready(Err(why)) => return Err(LaneEnd::Broken(why)),
-                Poll::Ready(Ok(0)) => {
-                    return Err(LaneEnd::Broken(std::io::ErrorKind::WriteZero.into()));
-                }
-                Poll::Ready(Ok(bytes)) => {
-                    self.written += bytes;
-                    self.flushed = false;
-                    wrote = true;
-                }
-            }
-        }
-        self.output.clear();
-        self.flush(cx)?;
-        Ok(wrote)
+        self.outlet.write(&mut self.stream, cx)
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), LaneEnd> {
-        if !self.flushed {
-            match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.flushed = true,
-                Poll::Ready(Err(why)) => return Err(LaneEnd::Broken(why)),
-                Poll::Pending => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The lane is closed, all is written, and it is known what became of it: as on the data lane.
+    /// The lane is closed, all is written, and it is known what became of it.
     fn finish(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneEnd> {
-        self.flush(cx)?;
-        if self.lane.bulk.lets_peer_end_first.load(Ordering::Acquire) && !self.peer_done {
-            return Ok(false);
-        }
-        match Pin::new(&mut self.stream).poll_shutdown(cx) {
-            Poll::Pending => Ok(false),
-            Poll::Ready(_) if self.peer_done => Err(LaneEnd::Closed),
-            Poll::Ready(_) => {
-                self.done = true;
-                Ok(false)
-            }
-        }
+        let peer_first = self.lane.bulk.lets_peer_end_first.load(Ordering::Acquire);
+        self.outlet.finish(&mut self.stream, cx, peer_first, self.peer_done)?;
+        Ok(false)
     }
 }
 
