@@ -1,70 +1,16 @@
-//! What must hold, whatever goes wrong: one file each, pure, told what happened and how things stand.
+//! What must hold in a world, whatever goes wrong: one file each, pure, told what happened and how
+//! things stand.
 
-mod converges;
-mod dead_stay_dead;
-mod down_is_final;
-mod lives_grow;
-mod living_entries;
-mod one_link;
+mod agreement;
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use umbel_protocol::{
-    Entry, EntryKey, LinkId, MemberEvent, MemberState, NodeId, NodeName, Registry, RegistryEvent,
-};
-
-use self::converges::Converges;
-use self::dead_stay_dead::DeadStayDead;
-use self::down_is_final::DownIsFinal;
-use self::lives_grow::LivesGrow;
-pub(crate) use self::living_entries::COUNT;
-use self::living_entries::LivingEntries;
-use self::one_link::OneLink;
-
-/// Something that must hold and does not.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Violation {
-    /// The invariant's name.
-    pub invariant: &'static str,
-    /// When it was seen, in seconds from the start.
-    pub at_seconds: f64,
-    /// What was seen.
-    pub what: String,
-}
-
-/// What a node was told, as its shell saw it.
-#[derive(Clone, Debug)]
-pub(crate) enum Happening<'a> {
-    Up { peer: &'a NodeId, link: LinkId },
-    Down { peer: &'a NodeId, link: LinkId },
-    Entry(&'a RegistryEvent),
-    Member(&'a MemberEvent),
-    Superseded { by: &'a NodeName },
-}
-
-/// How things stand.
-pub(crate) struct Snapshot<'a> {
-    pub(crate) now: Duration,
-    /// Those that run, in order.
-    pub(crate) running: Vec<View<'a>>,
-    /// When each life that has ended ended.
-    pub(crate) deaths: &'a BTreeMap<NodeId, Duration>,
-}
-
-/// One node that runs.
-pub(crate) struct View<'a> {
-    pub(crate) id: &'a NodeId,
-    pub(crate) is_paused: bool,
-    /// Since when it runs without a pause.
-    pub(crate) awake_since: Duration,
-    pub(crate) up: &'a BTreeMap<NodeName, (NodeId, LinkId)>,
-    /// The members that it was told of and that are not over.
-    pub(crate) members: &'a BTreeMap<NodeId, MemberState>,
-    pub(crate) registry: &'a Registry,
-    pub(crate) own: &'a BTreeMap<EntryKey, Entry>,
-}
+pub(crate) use self::agreement::disagreement;
+use crate::outcome::Violation;
+use crate::record::Recorded;
+use crate::snapshot::Snapshot;
 
 /// Where invariants put what they find.
 pub(crate) struct Findings<'a> {
@@ -73,51 +19,37 @@ pub(crate) struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn report(&mut self, invariant: &'static str, what: String) {
-        self.found.push(Violation { invariant, at_seconds: self.now.as_secs_f64(), what });
+    pub(crate) fn report(&mut self, invariant: &str, what: String) {
+        let at_seconds = self.now.as_secs_f64();
+        self.found.push(Violation { invariant: invariant.to_owned(), at_seconds, what });
     }
 }
 
 /// One thing that must hold.
-trait Invariant {
-    /// `node` was told something.
-    fn happened(&mut self, _node: &View<'_>, _what: &Happening<'_>, _: &mut Findings<'_>) {}
+pub(crate) trait Invariant {
+    /// Somebody saw or did something.
+    fn happened(&mut self, _: &Recorded, _: &mut Findings<'_>) {}
 
     /// Looked at several times a second.
     fn stands(&mut self, _: &Snapshot<'_>, _: &mut Findings<'_>) {}
 
-    /// Looked at when the faults are over and there was time to settle.
+    /// Looked at once, when the faults are over, all agree, and all clients are done.
     fn settled(&mut self, _: &Snapshot<'_>, _: &mut Findings<'_>) {}
 }
 
-/// All of them.
+/// All of them, and those of the user.
 pub(crate) struct Invariants(Vec<Box<dyn Invariant>>);
 
 impl Invariants {
-    pub(crate) fn new() -> Self {
-        Self(vec![
-            Box::new(OneLink::default()),
-            Box::new(LivesGrow::default()),
-            Box::new(DeadStayDead::default()),
-            Box::new(DownIsFinal::default()),
-            Box::new(LivingEntries::default()),
-            Box::new(Converges),
-        ])
+    pub(crate) fn new(checks: &[Check]) -> Self {
+        let mut all: Vec<Box<dyn Invariant>> = Vec::new();
+        all.extend(checks.iter().cloned().map(|check| Box::new(check) as Box<dyn Invariant>));
+        Self(all)
     }
 
-    /// None of them: what stands in while the others look.
-    pub(crate) fn none() -> Self {
-        Self(Vec::new())
-    }
-
-    pub(crate) fn happened(
-        &mut self,
-        node: &View<'_>,
-        what: &Happening<'_>,
-        findings: &mut Findings<'_>,
-    ) {
+    pub(crate) fn happened(&mut self, what: &Recorded, findings: &mut Findings<'_>) {
         for invariant in &mut self.0 {
-            invariant.happened(node, what, findings);
+            invariant.happened(what, findings);
         }
     }
 
@@ -134,7 +66,55 @@ impl Invariants {
     }
 }
 
-/// Whether all have settled: what [`Invariants::settled`] will ask for.
-pub(crate) fn has_converged(snapshot: &Snapshot<'_>) -> bool {
-    converges::difference(snapshot).is_none()
+/// What a user's invariant says: what does not hold.
+type Holds = dyn Fn(&Snapshot<'_>) -> Result<(), String> + Send + Sync;
+
+/// An invariant of the user's.
+#[derive(Clone)]
+pub(crate) struct Check {
+    name: String,
+    in_the_end: bool,
+    holds: Arc<Holds>,
+}
+
+impl Check {
+    pub(crate) fn always(
+        name: String,
+        holds: impl Fn(&Snapshot<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, in_the_end: false, holds: Arc::new(holds) }
+    }
+
+    pub(crate) fn finally(
+        name: String,
+        holds: impl Fn(&Snapshot<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { in_the_end: true, ..Self::always(name, holds) }
+    }
+
+    fn look(&self, snapshot: &Snapshot<'_>, findings: &mut Findings<'_>) {
+        if let Err(what) = (self.holds)(snapshot) {
+            findings.report(&self.name, what);
+        }
+    }
+}
+
+impl Invariant for Check {
+    fn stands(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings<'_>) {
+        if !self.in_the_end {
+            self.look(snapshot, findings);
+        }
+    }
+
+    fn settled(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings<'_>) {
+        if self.in_the_end {
+            self.look(snapshot, findings);
+        }
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Check").field(&self.name).finish()
+    }
 }

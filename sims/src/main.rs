@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use umbel_sims::{Mutant, Outcome, Scenario};
+use umbel_sims::Outcome;
+use umbel_sims::decisions::{Decisions, Mutant};
 
 /// One seed in so many is run twice, and both runs must be the same.
 const TWICE: u64 = 50;
@@ -49,8 +50,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let planted = |mutant| match mutant {
-        Some(bug) => Scenario::new().mutant(bug),
-        None => Scenario::new(),
+        Some(bug) => Decisions::new().mutant(bug),
+        None => Decisions::new(),
     };
     let well = match Arguments::parse().command {
         Command::Run { seeds, from, json, mutant } => {
@@ -91,7 +92,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (done, began.elapsed())
 }
 
-fn run(scenario: Scenario, seeds: &Seeds, json: bool) -> bool {
+fn run(scenario: Decisions, seeds: &Seeds, json: bool) -> bool {
     let Seeds { from, count: seeds, replay } = seeds;
     let (from, seeds) = (*from, *seeds);
     let (mut failed, mut twice, mut simulated) = (0_u64, 0_u64, 0.0);
@@ -108,7 +109,7 @@ fn run(scenario: Scenario, seeds: &Seeds, json: bool) -> bool {
                 }
             }
             simulated += outcome.sim_seconds;
-            if let Some(after) = outcome.converged_after_seconds
+            if let Some(after) = outcome.settled_after_seconds
                 && slowest.is_none_or(|(slowest, _)| after > slowest)
             {
                 slowest = Some((after, seed));
@@ -127,7 +128,7 @@ fn run(scenario: Scenario, seeds: &Seeds, json: bool) -> bool {
         println!(
             "{}: seeds {from} to {last}, {} of {seeds} ok, {twice} run twice, {simulated:.0} s \
              simulated in {:.1} s",
-            Scenario::NAME,
+            Decisions::NAME,
             seeds - failed,
             took.as_secs_f64()
         );
@@ -148,14 +149,14 @@ fn print_json(outcome: &Outcome, well: bool, took: Duration) {
 fn tell_violations(outcome: &Outcome, replay: &str) {
     let Outcome { seed, trace, .. } = outcome;
     if let Some(first) = outcome.violations.first() {
-        let (invariant, at) = (first.invariant, first.at_seconds);
+        let (invariant, at) = (&first.invariant, first.at_seconds);
         eprintln!("FAIL seed={seed} invariant={invariant} at={at:.3}s trace={trace}");
         eprintln!("  {}", first.what);
     }
     eprintln!("replay: {replay} {seed}");
 }
 
-fn tell_parting(scenario: &Scenario, seed: u64, replay: &str) {
+fn tell_parting(scenario: &Decisions, seed: u64, replay: &str) {
     eprintln!("FAIL seed={seed} two runs of it differ");
     if let Some((one, other)) = scenario.part(seed) {
         eprintln!("  first at {one}\n       not {other}");
@@ -163,13 +164,10 @@ fn tell_parting(scenario: &Scenario, seed: u64, replay: &str) {
     eprintln!("replay: {replay} {seed}");
 }
 
-fn replay(scenario: Scenario, seed: u64) -> bool {
+fn replay(scenario: Decisions, seed: u64) -> bool {
     let outcome = scenario.run(seed);
-    let Outcome { nodes, events, sim_seconds, .. } = &outcome;
-    println!(
-        "seed {seed}: {nodes} nodes, {events} events, {sim_seconds} s, trace {}",
-        outcome.trace
-    );
+    let Outcome { events, sim_seconds, .. } = &outcome;
+    println!("seed {seed}: {events} events, {sim_seconds} s, trace {}", outcome.trace);
     for planned in &outcome.faults {
         println!("{:>9.3}s {:?}", planned.at().as_secs_f64(), planned.fault);
     }
@@ -177,10 +175,10 @@ fn replay(scenario: Scenario, seed: u64) -> bool {
         println!("{line}");
     }
     for violation in &outcome.violations {
-        let (invariant, at) = (violation.invariant, violation.at_seconds);
+        let (invariant, at) = (&violation.invariant, violation.at_seconds);
         println!("{at:>9.3}s VIOLATED {invariant}: {}", violation.what);
     }
-    match outcome.converged_after_seconds {
+    match outcome.settled_after_seconds {
         Some(after) => println!("well {after:.2} s after the faults had ended"),
         None => println!("never well after the faults had ended"),
     }

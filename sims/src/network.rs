@@ -1,157 +1,372 @@
-//! Connections, as two machines see them.
+//! The simulated network: byte streams between machines, and what is wrong with them.
+
+mod connection;
+mod listener;
+mod path;
+mod stream;
+mod transport;
 
 use std::collections::BTreeMap;
+use std::task::Waker;
 use std::time::Duration;
 
-use umbel_protocol::{Control, Endpoint, Hello, Lane, LinkId, NodeName, Refusal, Welcome};
+use umbel_protocol::Identity;
 
-/// One life of one node, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct End {
-    pub(crate) node: usize,
-    pub(crate) life: u64,
-}
+use crate::chance::Chance;
+use crate::trace::Trace;
 
-/// An end of a wire.
+pub(crate) use self::connection::Side;
+use self::connection::{Connection, Payload};
+use self::listener::Door;
+pub(crate) use self::path::Condition;
+use self::path::Path;
+pub(crate) use self::transport::SimTransport;
+
+/// What one direction of a connection holds before its writer waits: of the size of a socket's buffer.
+const WINDOW_BYTES: usize = 64 * 1024;
+
+/// A machine and one life of the process on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Dialler,
-    Acceptor,
+pub(crate) struct Place {
+    pub(crate) machine: usize,
+    pub(crate) life: u32,
 }
 
-impl Side {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Dialler => Self::Acceptor,
-            Self::Acceptor => Self::Dialler,
-        }
-    }
+/// What is under way to one machine, by the time at which it arrives, in order.
+type Due = BTreeMap<(Duration, u64), (u64, Side, Payload)>;
 
-    fn index(self) -> usize {
-        match self {
-            Self::Dialler => 0,
-            Self::Acceptor => 1,
-        }
-    }
+/// What the network knows of a machine.
+#[derive(Clone, Copy, Debug)]
+struct Presence {
+    /// Which life of its process runs, if one does.
+    life: Option<u32>,
+    has_power: bool,
 }
 
-/// What goes over a wire.
-#[derive(Clone, Debug)]
-pub(crate) enum Packet {
-    Hello(Hello),
-    Answer(Lane, Result<Welcome, Refusal>),
-    Control(Control),
-    /// The connection is over.
-    Closed,
-}
-
-/// The connections of one link.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) dialler: End,
-    /// Known when the first hello has arrived.
-    pub(crate) acceptor: Option<End>,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) expect: Option<NodeName>,
-    /// The answer to the control lane's hello.
-    pub(crate) welcome: Option<Welcome>,
-    /// Whether the dial has come to an end, one way or another.
-    pub(crate) dialled: bool,
-    open: [bool; 2],
-    /// When the last packet to each side arrives: none overtakes another.
-    last_at: [Duration; 2],
-    /// What waits for a cut to end, by the side that it goes to.
-    held: [Vec<Packet>; 2],
-}
-
-impl Wire {
-    pub(crate) fn new(dialler: End, endpoint: Endpoint, expect: Option<NodeName>) -> Self {
-        Self {
-            dialler,
-            acceptor: None,
-            endpoint,
-            expect,
-            welcome: None,
-            dialled: false,
-            open: [true; 2],
-            last_at: [Duration::ZERO; 2],
-            held: [Vec::new(), Vec::new()],
-        }
-    }
-
-    pub(crate) fn end(&self, side: Side) -> Option<End> {
-        match side {
-            Side::Dialler => Some(self.dialler),
-            Side::Acceptor => self.acceptor,
-        }
-    }
-
-    pub(crate) fn side_of(&self, end: End) -> Option<Side> {
-        [Side::Dialler, Side::Acceptor].into_iter().find(|side| self.end(*side) == Some(end))
-    }
-
-    pub(crate) fn is_open(&self, side: Side) -> bool {
-        self.open[side.index()]
-    }
-
-    /// One side has let go of it.
-    pub(crate) fn close(&mut self, side: Side) {
-        self.open[side.index()] = false;
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.open == [false; 2]
-    }
-
-    /// When a packet arrives that is sent now and takes `latency`.
-    pub(crate) fn arrives(&mut self, to: Side, now: Duration, latency: Duration) -> Duration {
-        let last = &mut self.last_at[to.index()];
-        *last = (*last).max(now + latency);
-        *last
-    }
-
-    pub(crate) fn hold(&mut self, to: Side, packet: Packet) {
-        self.held[to.index()].push(packet);
-    }
-
-    pub(crate) fn release(&mut self, to: Side) -> Vec<Packet> {
-        std::mem::take(&mut self.held[to.index()])
-    }
-
-    pub(crate) fn holds(&self, to: Side) -> bool {
-        !self.held[to.index()].is_empty()
-    }
-}
-
-/// All wires, and which ways are cut.
-#[derive(Debug, Default)]
+/// Reliable byte streams, as an application sees those of TCP: in order, or broken. What is sent over a
+/// cut arrives when it mends; nothing else is ever lost, but with the machine that it was on.
 pub(crate) struct Network {
-    pub(crate) wires: BTreeMap<LinkId, Wire>,
-    cuts: BTreeMap<(usize, usize), Duration>,
+    now: Duration,
+    chance: Chance,
+    trace: Trace,
+    machines: Vec<Presence>,
+    doors: BTreeMap<String, Door>,
+    /// Whose an address is; it stays so when nobody listens.
+    addresses: BTreeMap<String, usize>,
+    connections: BTreeMap<u64, Connection>,
+    paths: BTreeMap<(usize, usize), Path>,
+    /// Ends that nothing reaches, until when.
+    stalls: BTreeMap<(u64, Side), Duration>,
+    due: Vec<Due>,
+    sequence: u64,
 }
 
 impl Network {
-    pub(crate) fn cut(&mut self, from: usize, to: usize, until: Duration) {
-        let cut = self.cuts.entry((from, to)).or_default();
-        *cut = (*cut).max(until);
+    pub(crate) fn new(machines: usize, chance: Chance, keep_lines: bool) -> Self {
+        let presence = Presence { life: None, has_power: true };
+        Self {
+            now: Duration::ZERO,
+            chance,
+            trace: Trace::new(keep_lines),
+            machines: vec![presence; machines],
+            doors: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            stalls: BTreeMap::new(),
+            due: vec![Due::new(); machines],
+            sequence: 0,
+        }
     }
 
-    pub(crate) fn is_cut(&self, from: usize, to: usize, now: Duration) -> bool {
-        self.cuts.get(&(from, to)).is_some_and(|until| *until > now)
+    pub(crate) fn now(&self) -> Duration {
+        self.now
     }
 
-    pub(crate) fn mend_all(&mut self) {
-        self.cuts.clear();
+    pub(crate) fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
     }
 
-    /// The links that have an end at this life of a node, and which.
-    pub(crate) fn of(&self, end: End) -> Vec<(LinkId, Side)> {
-        let wires = self.wires.iter();
-        wires.filter_map(|(link, wire)| Some((*link, wire.side_of(end)?))).collect()
+    /// The next number of the world's chance.
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.chance.next()
     }
 
-    /// Forgets the wires that both ends have let go of.
-    pub(crate) fn sweep(&mut self) {
-        self.wires.retain(|_, wire| !wire.is_over());
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.note(self.now, what);
+    }
+
+    pub(crate) fn set_now(&mut self, now: Duration) {
+        self.now = now;
+        let mended: Vec<_> = self
+            .paths
+            .iter_mut()
+            .filter_map(|(way, path)| path.mend(now).then_some(*way))
+            .collect();
+        for (from, to) in mended {
+            self.release(from, to);
+        }
+        self.paths.retain(|_, path| !path.is_clear());
+        let moving: Vec<_> = self.stalls.extract_if(.., |_, until| *until <= now).collect();
+        for ((number, side), _) in moving {
+            self.release_end(number, side);
+        }
+    }
+
+    // --- Machines ---------------------------------------------------------------------------------
+
+    pub(crate) fn process_started(&mut self, place: Place) {
+        let presence = &mut self.machines[place.machine];
+        *presence = Presence { life: Some(place.life), has_power: true };
+    }
+
+    /// The process on a machine ends: the kernel closes what it had open, unless it has ended, too.
+    pub(crate) fn process_ended(&mut self, place: Place, with_power: bool) {
+        let presence = &mut self.machines[place.machine];
+        presence.life = None;
+        presence.has_power = !with_power;
+        self.doors.retain(|_, door| door.place() != place);
+        if with_power {
+            self.due[place.machine].clear();
+        }
+        let held: Vec<_> = self
+            .connections
+            .iter()
+            .flat_map(|(number, connection)| {
+                let ours = move |side: &Side| connection.is_held_by(*side, place);
+                Side::BOTH.into_iter().filter(ours).map(move |side| (*number, side))
+            })
+            .collect();
+        for (number, side) in held {
+            self.drop_end(number, side, !with_power);
+        }
+    }
+
+    /// Whether this life of the process is the one that runs.
+    pub(crate) fn runs(&self, place: Place) -> bool {
+        self.machines[place.machine].life == Some(place.life)
+    }
+
+    // --- Faults -----------------------------------------------------------------------------------
+
+    pub(crate) fn spoil(&mut self, from: usize, to: usize, condition: Condition) {
+        self.paths.entry((from, to)).or_default().spoil(condition);
+    }
+
+    /// All paths are as good as they were.
+    pub(crate) fn mend(&mut self) {
+        for (number, side) in std::mem::take(&mut self.stalls).into_keys() {
+            self.release_end(number, side);
+        }
+        for (from, to) in std::mem::take(&mut self.paths).into_keys() {
+            self.release(from, to);
+        }
+    }
+
+    /// The connections that there are stand still one way until then.
+    pub(crate) fn stall(&mut self, from: usize, to: usize, until: Duration) {
+        for (number, connection) in &self.connections {
+            for side in Side::BOTH {
+                if connection.way(side) == Some((from, to)) {
+                    self.stalls.insert((*number, side), until);
+                }
+            }
+        }
+    }
+
+    fn between(&self, a: usize, b: usize) -> Vec<u64> {
+        let between = |connection: &Connection| {
+            let ends = connection.machines();
+            ends == [Some(a), Some(b)] || ends == [Some(b), Some(a)]
+        };
+        self.connections.iter().filter(|(_, one)| between(one)).map(|(number, _)| *number).collect()
+    }
+
+    /// All connections between two machines end with an error at both ends; what is under way is lost.
+    pub(crate) fn reset(&mut self, a: usize, b: usize) {
+        for number in self.between(a, b) {
+            for side in Side::BOTH {
+                self.post(number, side, Payload::Reset);
+            }
+        }
+    }
+
+    /// All connections between two machines swallow what is sent from now on, and nobody is told. New
+    /// connections work. (A middlebox that has lost its table does that.)
+    pub(crate) fn swallow(&mut self, a: usize, b: usize) {
+        for number in self.between(a, b) {
+            if let Some(connection) = self.connections.get_mut(&number) {
+                connection.swallows = true;
+            }
+        }
+    }
+
+    // --- Packets ----------------------------------------------------------------------------------
+
+    fn post(&mut self, number: u64, to: Side, payload: Payload) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if connection.swallows {
+            return;
+        }
+        let Some(way) = connection.way(to) else { return };
+        let path = self.paths.get(&way);
+        let stalled = self.stalls.contains_key(&(number, to));
+        if stalled || path.is_some_and(Path::is_cut) || connection.end(to).holds() {
+            connection.end(to).hold(payload);
+            return;
+        }
+        // Most packets take some milliseconds; one in fifty meets a queue.
+        let millis = match self.chance.below(50) {
+            0 => 5 + self.chance.below(100),
+            _ => 1 + self.chance.below(3),
+        };
+        let extra = path.map_or(Duration::ZERO, |path| path.extra(payload.bytes()));
+        let at = connection.end(to).arrives(self.now + Duration::from_millis(millis as u64), extra);
+        self.sequence += 1;
+        self.due[way.1].insert((at, self.sequence), (number, to, payload));
+    }
+
+    /// What a cut has held goes on its way, in its order.
+    fn release(&mut self, from: usize, to: usize) {
+        let ends = self.connections.iter().flat_map(|(number, connection)| {
+            Side::BOTH.map(|side| (*number, side, connection.way(side)))
+        });
+        let held: Vec<_> = ends.filter(|(_, _, way)| *way == Some((from, to))).collect();
+        for (number, side, _) in held {
+            self.release_end(number, side);
+        }
+    }
+
+    fn release_end(&mut self, number: u64, side: Side) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        for payload in connection.end(side).take_held() {
+            // What is still cut is held once more, in the same order.
+            self.post(number, side, payload);
+        }
+    }
+
+    /// Gives a machine what has arrived for it; who is to be woken.
+    pub(crate) fn deliver(&mut self, machine: usize) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        while let Some(entry) = self.due[machine].first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let (number, side, payload) = entry.remove();
+            self.arrive(machine, number, side, payload, &mut woken);
+        }
+        woken
+    }
+
+    fn arrive(
+        &mut self,
+        machine: usize,
+        number: u64,
+        side: Side,
+        payload: Payload,
+        woken: &mut Vec<Waker>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if connection.swallows {
+            return;
+        }
+        let (now, presence) = (self.now, self.machines[machine]);
+        self.trace.note(now, format_args!("m{machine} {number}{side} {payload}"));
+        if let Payload::Knock = payload {
+            let address = connection.address.clone();
+            match (self.doors.get_mut(&address), presence.life) {
+                (Some(door), Some(life)) if door.has_room() => {
+                    connection.end(Side::Acceptor).place = Some(Place { machine, life });
+                    woken.extend(door.knock(number));
+                }
+                (Some(_), _) => {}
+                (None, _) if presence.has_power => {
+                    self.post(number, Side::Dialler, Payload::Refused)
+                }
+                (None, _) => {}
+            }
+            return;
+        }
+        let end = connection.end(side);
+        let there = end.place.is_some_and(|place| presence.life == Some(place.life));
+        if there && !end.is_dropped() {
+            woken.extend(end.take(payload));
+        } else if presence.has_power && payload.wants_answer() {
+            self.post(number, side.other(), Payload::Reset);
+        }
+    }
+
+    // --- What streams do --------------------------------------------------------------------------
+
+    fn knock(&mut self, from: Place, identity: Identity, address: &str) -> u64 {
+        self.sequence += 1;
+        let number = self.sequence;
+        let to = self.addresses.get(address).copied();
+        let mut connection = Connection::new(from, identity, address.to_owned(), to);
+        if to.is_none() {
+            connection.end(Side::Dialler).take(Payload::Refused);
+        }
+        self.connections.insert(number, connection);
+        self.post(number, Side::Acceptor, Payload::Knock);
+        number
+    }
+
+    fn write(
+        &mut self,
+        number: u64,
+        side: Side,
+        bytes: &[u8],
+        waker: &Waker,
+    ) -> connection::Written {
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return connection::Written::Broken;
+        };
+        let written = connection.end(side).write(bytes, waker);
+        if let connection::Written::Bytes(count) = written
+            && count > 0
+        {
+            self.post(number, side.other(), Payload::Bytes(bytes[..count].to_vec()));
+        }
+        written
+    }
+
+    fn read(&mut self, number: u64, side: Side, room: usize, waker: &Waker) -> connection::Read {
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return connection::Read::Reset;
+        };
+        let (read, acknowledge) = connection.end(side).read(room, waker);
+        if acknowledge > 0 {
+            self.post(number, side.other(), Payload::Acknowledge(acknowledge));
+        }
+        read
+    }
+
+    fn shut_down(&mut self, number: u64, side: Side) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if connection.end(side).shut_down() {
+            self.post(number, side.other(), Payload::Done);
+        }
+    }
+
+    fn drop_stream(&mut self, number: u64, side: Side) {
+        let place = self.connections.get_mut(&number).and_then(|one| one.end(side).place);
+        let told = place.is_some_and(|place| self.runs(place));
+        self.drop_end(number, side, told);
+    }
+
+    /// One end is dropped. With `told`, its kernel tells the other.
+    fn drop_end(&mut self, number: u64, side: Side, told: bool) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if connection.end(side).is_dropped() {
+            return;
+        }
+        let was_shut_down = connection.end(side).drop_end();
+        if told && !was_shut_down {
+            self.post(number, side.other(), Payload::Gone);
+        }
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if connection.is_over() {
+            self.connections.remove(&number);
+        }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::chance::Chance;
-use crate::fault::{self, Planned};
-use crate::invariants::{Violation, has_converged};
-use crate::mutant::Mutant;
-use crate::world::World;
+use crate::decisions::fault;
+use crate::decisions::invariants::has_converged;
+use crate::decisions::mutant::Mutant;
+use crate::decisions::world::World;
+use crate::outcome::Outcome;
 
 /// When faults end.
 const FAULTS_END: Duration = Duration::from_secs(20);
@@ -26,50 +25,21 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Peers and registries of three to five nodes under faults.
 ///
 /// ```
-/// use umbel_sims::Scenario;
+/// use umbel_sims::decisions::Decisions;
 ///
-/// let run = Scenario::new().run(42);
+/// let run = Decisions::new().run(42);
 /// assert!(run.ok, "{:?}", run.violations);
-/// assert_eq!(run.trace, Scenario::new().run(42).trace);
+/// assert_eq!(run.trace, Decisions::new().run(42).trace);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Scenario {
+pub struct Decisions {
     mutant: Option<Mutant>,
     keep_lines: bool,
 }
 
-/// What became of a run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+impl Decisions {
     /// The scenario's name.
-    pub scenario: &'static str,
-    /// The seed.
-    pub seed: u64,
-    /// Whether all invariants held.
-    pub ok: bool,
-    /// The hash of everything that happened, in hexadecimal.
-    pub trace: String,
-    /// How many events there were.
-    pub events: u64,
-    /// How many nodes there were.
-    pub nodes: usize,
-    /// The faults, in order.
-    #[serde(skip)]
-    pub faults: Vec<Planned>,
-    /// How much time was simulated.
-    pub sim_seconds: f64,
-    /// How long after the end of the faults everything was well; `None` where it never was.
-    pub converged_after_seconds: Option<f64>,
-    /// What did not hold.
-    pub violations: Vec<Violation>,
-    /// All that happened, where that was asked for.
-    #[serde(skip)]
-    pub lines: Vec<String>,
-}
-
-impl Scenario {
-    /// The scenario's name.
-    pub const NAME: &'static str = "peers-and-registry";
+    pub const NAME: &'static str = "decisions";
 
     /// The scenario as it is.
     #[must_use]
@@ -118,17 +88,17 @@ impl Scenario {
         world.check(true);
         let violations = std::mem::take(&mut world.violations);
         Outcome {
-            scenario: Self::NAME,
+            scenario: Self::NAME.to_owned(),
             seed,
             ok: violations.is_empty(),
             trace: format!("{:016x}", world.trace.hash()),
             events: world.trace.events(),
-            nodes,
-            faults,
             sim_seconds: world.now.as_secs_f64(),
-            converged_after_seconds: converged.map(|at| (at - FAULTS_END).as_secs_f64()),
+            settled_after_seconds: converged.map(|at| (at - FAULTS_END).as_secs_f64()),
             violations,
-            lines: world.trace.into_lines(),
+            faults: Vec::new(),
+            replay: None,
+            lines: world.trace.take_lines(),
         }
     }
 

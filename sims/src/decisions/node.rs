@@ -8,7 +8,7 @@ use umbel_protocol::{
     PeersConfig, Profile, Registry, ReplicaLimits, Terms, VersionRange,
 };
 
-use crate::network::{Packet, Side};
+use crate::decisions::network::{Packet, Side};
 
 /// A machine: it may run one life of its node at a time.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use umbel_protocol::{
     ReplicaMessage, SchemaName, Tag,
 };
 
-use crate::invariants::{COUNT, Happening};
-use crate::mutant::Mutant;
-use crate::network::{End, Packet, Side, Wire};
-use crate::node::Item;
-use crate::world::{Event, World};
+use crate::decisions::invariants::{COUNT, Happening};
+use crate::decisions::mutant::Mutant;
+use crate::decisions::network::{End, Packet, Side, Wire};
+use crate::decisions::node::Item;
+use crate::decisions::world::{Event, World};
 
 /// How long a dial may take: `NodeConfig::handshake_deadline`'s default.
 const DIAL_DEADLINE: Duration = Duration::from_secs(5);

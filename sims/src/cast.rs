@@ -1,0 +1,65 @@
+//! The cast: an application that uses what a node can do, and tells what it sees.
+//!
+//! It knows nothing of simulation: it is given a [`NodeBuilder`] and a [`Recorder`], and runs in the same
+//! way in a world, and in a process of its own over TLS.
+
+mod house;
+mod listener;
+mod player;
+mod talker;
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+use umbel_actors::SpawnError;
+use umbel_actors::supervision::StartError as TreeError;
+use umbel_cluster::{Node, NodeBuilder, RegisterError, StartError, TopicError};
+
+pub(crate) use self::player::{PLAYER, PLAYERS, Part};
+use crate::record::Record;
+
+/// Where the cast tells what it sees.
+#[derive(Clone)]
+pub struct Recorder(Arc<dyn Fn(Record) + Send + Sync>);
+
+impl Recorder {
+    /// Records go to `take`, in order.
+    pub fn new(take: impl Fn(Record) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(crate) fn record(&self, record: Record) {
+        (self.0)(record);
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+/// Why the cast did not start.
+#[derive(Debug, Error)]
+pub(crate) enum CastError {
+    #[error(transparent)]
+    Node(#[from] StartError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+}
+
+/// Starts a node, and on it players under supervision, who can be found by all, and a talker, who tells
+/// and asks players everywhere, publishes, subscribes, and makes players fail.
+pub(crate) async fn start(builder: NodeBuilder, recorder: Recorder) -> Result<Node, CastError> {
+    let node = builder.start().await?;
+    house::open(&node, &recorder).await?;
+    tokio::spawn(talker::talk(node.clone(), recorder));
+    Ok(node)
+}

@@ -1,0 +1,98 @@
+//! What became of a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::fault::Planned;
+
+/// Something that must hold and did not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Violation {
+    /// The invariant's name.
+    pub invariant: String,
+    /// When it was seen, in seconds from the start.
+    pub at_seconds: f64,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Whether all held.
+    pub ok: bool,
+    /// The hash of everything that happened, in hexadecimal.
+    pub trace: String,
+    /// How many events there were.
+    pub events: u64,
+    /// How much time was simulated.
+    pub sim_seconds: f64,
+    /// How long after the end of the faults everything was well; `None` where it never was.
+    pub settled_after_seconds: Option<f64>,
+    /// What did not hold.
+    pub violations: Vec<Violation>,
+    /// The faults, in order.
+    #[serde(skip)]
+    pub faults: Vec<Planned>,
+    /// All that happened, where that was asked for.
+    #[serde(skip)]
+    pub lines: Vec<String>,
+    /// The line that replays it.
+    #[serde(skip)]
+    pub replay: Option<String>,
+}
+
+/// How many of the last lines of each machine a failing run tells.
+const LAST_LINES: usize = 6;
+
+impl Outcome {
+    /// The last that happened on each machine, in order; empty without [`Outcome::lines`].
+    fn last_lines(&self) -> Vec<&str> {
+        let machine =
+            |line: &str| line.split(' ').find(|word| word.starts_with('m')).map(str::to_owned);
+        let mut told = BTreeMap::<_, usize>::new();
+        let mut last: Vec<_> = self
+            .lines
+            .iter()
+            .rev()
+            .filter(|line| {
+                let told = told.entry(machine(line)).or_default();
+                *told += 1;
+                *told <= LAST_LINES
+            })
+            .map(String::as_str)
+            .collect();
+        last.reverse();
+        last
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, seed, trace, sim_seconds, .. } = self;
+        let Some(first) = self.violations.first() else {
+            return write!(f, "{scenario}: ok seed={seed} after {sim_seconds} s trace={trace}");
+        };
+        let Violation { invariant, at_seconds, what } = first;
+        writeln!(
+            f,
+            "FAIL {scenario} seed={seed} invariant={invariant} at={at_seconds:.3}s trace={trace}"
+        )?;
+        writeln!(f, "  {what}")?;
+        let faults = serde_json::to_string(&self.faults).map_err(|_| fmt::Error)?;
+        writeln!(f, "faults: {faults}")?;
+        for line in self.last_lines() {
+            writeln!(f, "  {line}")?;
+        }
+        match &self.replay {
+            Some(replay) => write!(f, "replay: {replay} {seed}"),
+            None => write!(f, "replay: World::new({seed}) with these faults"),
+        }
+    }
+}

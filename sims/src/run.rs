@@ -1,0 +1,318 @@
+//! A world while it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use umbel_protocol::NodeId;
+
+use crate::chance::Chance;
+use crate::fault::{Fault, Planned};
+use crate::host::Host;
+use crate::invariants::{Findings, Invariants};
+use crate::machine::{Machine, Program};
+use crate::network::{Condition, Network};
+use crate::outcome::Outcome;
+use crate::record::{Record, Recorded};
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::standing::Standing;
+use crate::world::{Workload, World};
+
+/// The world's clock goes in steps of a millisecond, which is what tokio's timers do. No packet is
+/// faster, so within a step no machine depends on another.
+const STEP: Duration = Duration::from_millis(1);
+
+/// How often the invariants look.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// For how long all must stay well.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// A world while it runs.
+pub(crate) struct Run<'a> {
+    world: &'a World,
+    shared: Arc<Shared>,
+    now: Duration,
+    machines: Vec<Machine>,
+    /// Those below this number meet faults; the others are clients'.
+    nodes: usize,
+    plan: Vec<Planned>,
+    /// Machines that are to be started again.
+    restarts: BTreeSet<(Duration, usize)>,
+    /// For how long machines are to be down whose nodes leave.
+    leaving: BTreeMap<usize, Duration>,
+    deaths: BTreeMap<NodeId, Duration>,
+    done: Arc<parking_lot::Mutex<Vec<Result<(), String>>>>,
+    invariants: Invariants,
+    violations: Vec<crate::outcome::Violation>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(world: &'a World) -> Self {
+        let mut chance = Chance::new(world.seed);
+        let nodes = world.programs.len();
+        let plan = world.faults.plan(&mut chance, nodes, world.lasts);
+        let machines = nodes + world.clients.len();
+        let seeds: Vec<_> = (0..machines).map(|_| chance.next()).collect();
+        let shared = Shared::new(Network::new(machines, chance, world.keep_lines));
+        let done = Arc::default();
+        let clients = world.clients.iter().map(|work| client(work.clone(), &done));
+        let programs: Vec<_> = world.programs.iter().cloned().chain(clients).collect();
+        let machine =
+            |(number, (program, seed))| Machine::new(number, seed, shared.clone(), program);
+        let machines: Vec<_> = programs.into_iter().zip(seeds).enumerate().map(machine).collect();
+        Self {
+            world,
+            shared: shared.clone(),
+            now: Duration::ZERO,
+            machines,
+            nodes,
+            plan,
+            restarts: BTreeSet::new(),
+            leaving: BTreeMap::new(),
+            deaths: BTreeMap::new(),
+            done,
+            invariants: Invariants::new(&world.checks),
+            violations: Vec::new(),
+        }
+    }
+
+    /// Runs it: faults, then peace, in which all must be well within a time.
+    pub(crate) fn finish(mut self) -> Outcome {
+        self.machines.iter_mut().for_each(Machine::start);
+        let plan = self.plan.clone();
+        let mut plan = plan.iter().peekable();
+        while self.now < self.world.lasts && self.violations.is_empty() {
+            while let Some(planned) = plan.next_if(|planned| planned.at() <= self.now) {
+                self.befall(&planned.fault);
+            }
+            self.step();
+        }
+        self.heal();
+        let deadline = self.world.lasts + self.world.settles_within;
+        let mut well_since = None;
+        while self.violations.is_empty() {
+            self.step();
+            if !self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
+                continue;
+            }
+            match self.unsettled() {
+                None => well_since = well_since.or(Some(self.now)),
+                Some(why) if self.now >= deadline => self.report("settles", why),
+                Some(_) => well_since = None,
+            }
+            if well_since.is_some_and(|since| self.now >= since + STAYS) {
+                self.check(true);
+                break;
+            }
+        }
+        self.end(well_since)
+    }
+
+    fn end(mut self, well_since: Option<Duration>) -> Outcome {
+        // A process whose machine goes has nothing to tell any more.
+        for machine in &mut self.machines {
+            machine.kill(true);
+        }
+        let mut network = self.shared.network();
+        let trace = network.trace();
+        Outcome {
+            scenario: self.world.name.clone(),
+            seed: self.world.seed,
+            ok: self.violations.is_empty(),
+            trace: format!("{:016x}", trace.hash()),
+            events: trace.events(),
+            sim_seconds: self.now.as_secs_f64(),
+            settled_after_seconds: well_since.map(|at| (at - self.world.lasts).as_secs_f64()),
+            violations: self.violations,
+            faults: self.plan,
+            lines: trace.take_lines(),
+            replay: self.world.replay.clone(),
+        }
+    }
+
+    /// One millisecond: each machine works in turn, then the invariants are told.
+    fn step(&mut self) {
+        self.shared.network().set_now(self.now);
+        while let Some((at, machine)) = self.restarts.first().copied()
+            && at <= self.now
+        {
+            self.restarts.pop_first();
+            self.machines[machine].start();
+        }
+        let end = self.now + STEP;
+        for number in 0..self.machines.len() {
+            if self.machines[number].work(self.now, end) {
+                self.machines[number].kill(false);
+                let down = self.leaving.remove(&number).unwrap_or_default();
+                self.restarts.insert((end + down, number));
+            }
+            if let Some(why) = self.machines[number].take_failure() {
+                self.report(
+                    "starts",
+                    format!("the program on machine {number} did not start: {why}"),
+                );
+            }
+        }
+        self.now = end;
+        let records = self.shared.take_records();
+        if !records.is_empty() {
+            self.tell(&records);
+        }
+        if self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
+            self.check(false);
+        }
+    }
+
+    fn report(&mut self, invariant: &str, what: String) {
+        Findings { now: self.now, found: &mut self.violations }.report(invariant, what);
+    }
+
+    fn tell(&mut self, records: &[Recorded]) {
+        let mut findings = Findings { now: self.now, found: &mut self.violations };
+        for recorded in records {
+            if let Record::Left { node, .. } = &recorded.record {
+                self.deaths.insert(node.clone(), recorded.at);
+            }
+            self.invariants.happened(recorded, &mut findings);
+        }
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        self.machines.iter().filter_map(Machine::standing).collect()
+    }
+
+    fn check(&mut self, settled: bool) {
+        let nodes = self.standings();
+        let (now, deaths) = (self.now, &self.deaths);
+        let snapshot = Snapshot { now, nodes: &nodes, deaths, shared: Some(&self.shared) };
+        let mut findings = Findings { now, found: &mut self.violations };
+        self.invariants.stands(&snapshot, &mut findings);
+        if settled {
+            self.invariants.settled(&snapshot, &mut findings);
+        }
+    }
+
+    /// What is not as it has to be in the end.
+    fn unsettled(&self) -> Option<String> {
+        let done = self.done.lock();
+        if let Some(why) = done.iter().find_map(|done| done.as_ref().err()) {
+            return Some(format!("a client has failed: {why}"));
+        }
+        if done.len() < self.world.clients.len() {
+            let left = self.world.clients.len() - done.len();
+            return Some(format!("{left} clients are not done"));
+        }
+        let nodes = self.standings();
+        if nodes.len() < self.machines.len() {
+            return Some(format!("{} of {} nodes are up", nodes.len(), self.machines.len()));
+        }
+        crate::invariants::disagreement(&nodes)
+    }
+
+    // --- Faults -----------------------------------------------------------------------------------
+
+    fn befall(&mut self, fault: &Fault) {
+        if fault.highest() >= self.nodes {
+            return self.report("faults", format!("there is no such machine: {fault:?}"));
+        }
+        self.shared.network().note(format_args!("{fault:?}"));
+        let until = |ms: &u64| self.now + Duration::from_millis(*ms);
+        match fault {
+            Fault::Kill { node, down_ms } => {
+                let up = until(down_ms);
+                self.end_process(*node, false, up);
+            }
+            Fault::PowerLoss { node, down_ms } => {
+                let up = until(down_ms);
+                self.end_process(*node, true, up);
+            }
+            Fault::Leave { node, down_ms } => {
+                let up = until(down_ms);
+                if self.machines[*node].leave() {
+                    self.leaving.insert(*node, Duration::from_millis(*down_ms));
+                } else {
+                    self.end_process(*node, false, up);
+                }
+            }
+            Fault::Pause { node, ms } => self.machines[*node].pause(until(ms)),
+            Fault::Slow { node, turn_ms, ms } => {
+                let until = until(ms);
+                self.machines[*node].slow_down(Duration::from_millis(*turn_ms), until);
+            }
+            Fault::ClockJump { node, by_ms } => self.machines[*node].clock().jump(*by_ms),
+            Fault::ClockDrift { node, millionths, ms } => {
+                let until = until(ms);
+                self.machines[*node].drift(*millionths, until);
+            }
+            Fault::Cut { from, to, ms } => {
+                let until = until(ms);
+                self.shared.network().spoil(*from, *to, Condition::Cut { until });
+            }
+            Fault::Partition { side, ms } => {
+                let until = until(ms);
+                let mut network = self.shared.network();
+                for from in 0..self.nodes {
+                    for to in 0..self.nodes {
+                        if side.contains(&from) != side.contains(&to) {
+                            network.spoil(from, to, Condition::Cut { until });
+                        }
+                    }
+                }
+            }
+            Fault::Stall { from, to, ms } => self.shared.network().stall(*from, *to, until(ms)),
+            Fault::Reset { a, b } => self.shared.network().reset(*a, *b),
+            Fault::Blackhole { a, b } => self.shared.network().swallow(*a, *b),
+            Fault::Delay { from, to, extra_ms, ms } => {
+                let (extra, until) = (Duration::from_millis(*extra_ms), until(ms));
+                self.shared.network().spoil(*from, *to, Condition::Delay { extra, until });
+            }
+            Fault::SlowLink { from, to, bytes_per_second, ms } => {
+                let (bytes_per_second, until) = (*bytes_per_second, until(ms));
+                self.shared.network().spoil(
+                    *from,
+                    *to,
+                    Condition::Slow { bytes_per_second, until },
+                );
+            }
+        }
+    }
+
+    fn end_process(&mut self, machine: usize, with_power: bool, up_again: Duration) {
+        if let Some(node) = self.machines[machine].node() {
+            self.deaths.insert(node.id(), self.now);
+        }
+        self.machines[machine].kill(with_power);
+        self.leaving.remove(&machine);
+        self.restarts.insert((up_again, machine));
+    }
+
+    fn heal(&mut self) {
+        self.shared.network().note(format_args!("the faults are over"));
+        self.shared.network().mend();
+        self.machines.iter_mut().for_each(Machine::heal);
+        let down = (0..self.machines.len()).filter(|machine| !self.machines[*machine].is_up());
+        self.restarts = down.map(|machine| (self.now, machine)).collect();
+        self.shared.end_faults();
+    }
+}
+
+/// A program that starts a node and has a client do its work with it.
+fn client(work: Workload, done: &Arc<parking_lot::Mutex<Vec<Result<(), String>>>>) -> Program {
+    let done = done.clone();
+    Arc::new(move |host: Host| {
+        let (work, done) = (work.clone(), done.clone());
+        async move {
+            let node = host.node().role("client").start().await.map_err(|why| why.to_string())?;
+            let work = work(host, node.clone());
+            tokio::spawn(async move {
+                let ended = work.await;
+                done.lock().push(ended);
+            });
+            Ok(node)
+        }
+        .boxed()
+    })
+}

@@ -1,0 +1,51 @@
+//! How things stand at one node, at one moment.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use umbel_cluster::Node;
+use umbel_protocol::{InterestView, MemberEvent, NodeId, RegistryView};
+
+/// How things stand at one node, at one moment, as the node itself sees them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// On which machine.
+    pub machine: usize,
+    /// Which life of which node.
+    pub node: NodeId,
+    /// Since when it runs without a pause.
+    pub awake_since: Duration,
+    /// Whether it is doing nothing just now.
+    pub is_paused: bool,
+    /// Whom it is linked with.
+    pub linked: Vec<NodeId>,
+    /// The members that it knows and that are not over, without itself.
+    pub members: Vec<MemberEvent>,
+    /// What it knows of the registry.
+    pub registry: RegistryView,
+    /// What it knows of the topics.
+    pub topics: InterestView,
+    /// How many questions are open over its links, both ways.
+    pub open_asks: usize,
+    /// How many actors are at the top of its system.
+    pub top_level_actors: usize,
+}
+
+impl Standing {
+    /// How things stand at `node` on `machine`.
+    #[must_use]
+    pub fn of(node: &Node, machine: usize) -> Self {
+        Self {
+            machine,
+            node: node.id(),
+            awake_since: Duration::ZERO,
+            is_paused: false,
+            linked: node.linked(),
+            members: node.members(),
+            registry: node.registry_view(),
+            topics: node.topics_view(),
+            open_asks: node.open_asks().values().map(|open| open.ours + open.theirs).sum(),
+            top_level_actors: node.system().top_level_actors(),
+        }
+    }
+}

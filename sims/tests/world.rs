@@ -1,0 +1,45 @@
+//! Whole nodes in a world.
+
+use umbel_sims::{Faults, Options, Scenario, World};
+
+fn three(seed: u64) -> World {
+    World::new(seed).nodes(3, |host| async move { host.node().start().await })
+}
+
+#[test]
+fn three_nodes_find_one_another() {
+    let outcome = three(1).faults(Faults::none()).run();
+    assert!(outcome.ok, "{outcome}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    for seed in 0..5 {
+        let (one, again) = (three(seed).run(), three(seed).run());
+        assert!(one.ok, "{one}");
+        assert_eq!((&one.trace, one.events), (&again.trace, again.events));
+        assert_ne!(one.trace, three(seed + 1).run().trace);
+    }
+}
+
+#[test]
+fn what_does_not_hold_is_told_with_the_faults_that_it_takes() {
+    let outcome = three(3)
+        .faults(Faults::Random(6))
+        .invariant("nobody-is-ever-down", |snapshot| {
+            if snapshot.deaths.is_empty() { Ok(()) } else { Err("somebody is".to_owned()) }
+        })
+        .run();
+    assert!(!outcome.ok && outcome.faults.len() == 1, "{outcome}");
+    let told = outcome.to_string();
+    assert!(told.contains("FAIL world seed=3 invariant=nobody-is-ever-down"), "{told}");
+}
+
+#[test]
+fn the_standard_scenario_holds() {
+    let scenario = Scenario::named("standard").expect("it is the first of the list");
+    for seed in 0..10 {
+        let outcome = scenario.run(seed, &Options::default());
+        assert!(outcome.ok, "{outcome}");
+    }
+}
