@@ -27,6 +27,7 @@
 //! iterated is ordered. The same seed gives the same trace, which is checked by running some seeds
 //! twice.
 
+mod ambient;
 mod chance;
 mod fault;
 mod invariants;
@@ -38,6 +39,7 @@ mod shell;
 mod trace;
 mod world;
 
+pub use ambient::{NotInForce, in_force};
 pub use fault::{Fault, Planned};
 pub use invariants::Violation;
 pub use mutant::Mutant;
