@@ -7,9 +7,10 @@
 //!
 //! Not everything goes through libc: the instructions `rdrand` and `rdtsc`, system calls made by
 //! assembly (rustix makes them so) and addresses (which hashbrown's own default hasher draws its seed from)
-//! are not answered. Nor is what a process counts (`ThreadId`, tokio's seeds for unbiased `select!`), nor
-//! what the thread drew before it was simulated: std draws the keys of `RandomState` once a thread, rand
-//! the seed of its generator. So a run takes a fresh thread.
+//! are not answered. Nor is what a process counts (`ThreadId`, ids of tokio's tasks, ractor's `ActorId`),
+//! but for the count that tokio draws its chance from: that is seeded by [`Runtimes`]. Nor is what the thread
+//! drew before it was simulated: std draws the keys of `RandomState` once a thread, rand the seed of its
+//! generator. So a run takes a fresh thread.
 //!
 //! **Invariant:** all state is thread-local, in cells without a destructor, so that the functions can be
 //! called at any time: before `main`, from an allocator, while a thread ends. They do not allocate,
@@ -40,6 +41,7 @@ mod probes;
 )))]
 #[path = "ambient/elsewhere.rs"]
 mod probes;
+mod runtimes;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +52,7 @@ use std::time::Duration;
 use crate::chance::Chance;
 
 pub use force::{NotInForce, in_force};
+pub(crate) use runtimes::Runtimes;
 
 /// 2026-01-01T00:00:00Z, since 1970: simulated runs begin some time after it.
 const WALL_LEAST: Duration = Duration::from_secs(1_767_225_600);

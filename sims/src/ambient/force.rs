@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::probes;
+use super::{Runtimes, probes};
 
 /// Why nothing can be simulated in this process.
 #[derive(Debug, Error)]
@@ -27,8 +27,14 @@ pub enum NotInForce {
         /// libc's function, and how it was called, where that makes a difference.
         function: &'static str,
     },
-    /// The threads on which it is tried out could not be started.
-    #[error("the simulation cannot be tried out, for no thread can be started: {0}")]
+    /// tokio's own chance cannot be seeded.
+    #[error(
+        "tokio decides by chance of its own which branch of a `select!` is tried first, and this version \
+         does not draw it as tokio 1.54 does, so that it cannot be seeded: use that one"
+    )]
+    Tokio,
+    /// What it is tried out with could not be made.
+    #[error("the simulation cannot be tried out, for a thread or a pipe cannot be made: {0}")]
     Untried(#[from] io::Error),
 }
 
@@ -48,5 +54,6 @@ pub enum NotInForce {
 /// # Ok::<(), umbel_sims::NotInForce>(())
 /// ```
 pub fn in_force() -> Result<(), NotInForce> {
-    probes::try_all()
+    probes::try_all()?;
+    Runtimes::new().map(drop)
 }
