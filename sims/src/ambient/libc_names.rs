@@ -289,8 +289,8 @@ unsafe extern "C" fn sched_getaffinity(
         if mask.is_null() {
             return fail(libc::EFAULT);
         }
-        // SAFETY: not null, and `bytes` of it are the caller's to be written, one at least. The first bit
-        // is the first CPU's in a little-endian machine's first byte.
+        // SAFETY: not null, and `bytes` of it are the caller's to be written, which are a long at least.
+        // A mask is of longs, and the lowest bit of the first is the first CPU's.
         unsafe {
             mask.cast::<u8>().write_bytes(0, bytes);
             mask.cast::<std::ffi::c_ulong>().write_unaligned(1);
