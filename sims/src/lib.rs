@@ -1,5 +1,6 @@
 //! Simulation of Umbel clusters: seeded faults, invariants, replay.
 
+mod ambient;
 mod cast;
 mod chance;
 pub mod decisions;
@@ -19,6 +20,7 @@ mod standing;
 mod trace;
 mod world;
 
+pub use ambient::{NotInForce, in_force};
 pub use cast::Recorder;
 pub use fault::{Fault, Faults, Planned};
 pub use host::Host;

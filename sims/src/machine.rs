@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use umbel_cluster::{MemberChange, Node};
 
 pub(crate) use self::clock::MachineClock;
+use crate::ambient::set_now;
 use crate::host::Host;
 use crate::network::Place;
 use crate::record::Record;
@@ -117,7 +118,7 @@ impl Machine {
     // --- What happens to it -----------------------------------------------------------------------
 
     /// Starts a process, where none runs.
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn start(&mut self, runtimes: &mut Builder) {
         if self.process.is_some() {
             return;
         }
@@ -125,8 +126,9 @@ impl Machine {
         let place = Place { machine: self.number, life: self.lives };
         let now = self.shared.now();
         self.shared.network().process_started(place);
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.expect("a runtime without sockets and threads needs nothing");
+        set_now(self.clock.monotonic());
+        let runtime =
+            runtimes.build().expect("a runtime without sockets and threads needs nothing");
         let host = Host::new(self.shared.clone(), place, self.clock.clone());
         let node = Arc::new(Mutex::new(Started::NotYet));
         let (program, slot, shared) = (self.program.clone(), node.clone(), self.shared.clone());
@@ -213,6 +215,7 @@ impl Machine {
     /// Lets it work until `end`. Returns true where its process has ended by itself.
     pub(crate) fn work(&mut self, now: Duration, end: Duration) -> bool {
         self.clock.set_world(now);
+        set_now(self.clock.monotonic());
         if self.drifts_until.take_if(|until| *until <= now).is_some() {
             self.clock.drift(0);
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::runtime::Builder;
 use umbel_protocol::NodeId;
 
+use crate::ambient::{Breach, take_breaches};
 use crate::chance::Chance;
 use crate::fault::{Fault, Planned};
 use crate::host::Host;
@@ -33,6 +35,7 @@ const STAYS: Duration = Duration::from_secs(1);
 /// A world while it runs.
 pub(crate) struct Run<'a> {
     world: &'a World,
+    runtimes: &'a mut Builder,
     shared: Arc<Shared>,
     now: Duration,
     machines: Vec<Machine>,
@@ -50,7 +53,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(world: &'a World) -> Self {
+    pub(crate) fn new(world: &'a World, runtimes: &'a mut Builder) -> Self {
         let mut chance = Chance::new(world.seed);
         let nodes = world.programs.len();
         let plan = world.faults.plan(&mut chance, nodes, world.lasts);
@@ -65,6 +68,7 @@ impl<'a> Run<'a> {
         let machines: Vec<_> = programs.into_iter().zip(seeds).enumerate().map(machine).collect();
         Self {
             world,
+            runtimes,
             shared: shared.clone(),
             now: Duration::ZERO,
             machines,
@@ -81,7 +85,9 @@ impl<'a> Run<'a> {
 
     /// Runs it: faults, then peace, in which all must be well within a time.
     pub(crate) fn finish(mut self) -> Outcome {
-        self.machines.iter_mut().for_each(Machine::start);
+        for machine in &mut self.machines {
+            machine.start(self.runtimes);
+        }
         let plan = self.plan.clone();
         let mut plan = plan.iter().peekable();
         while self.now < self.world.lasts && self.violations.is_empty() {
@@ -140,7 +146,7 @@ impl<'a> Run<'a> {
             && at <= self.now
         {
             self.restarts.pop_first();
-            self.machines[machine].start();
+            self.machines[machine].start(self.runtimes);
         }
         let end = self.now + STEP;
         for number in 0..self.machines.len() {
@@ -157,6 +163,13 @@ impl<'a> Run<'a> {
             }
         }
         self.now = end;
+        for breach in take_breaches() {
+            // Who reads the wall clock may do so for a log; if anything depends on it, a perturbed run
+            // is another one.
+            if let Breach::Thread { .. } = breach {
+                self.report("one-thread", breach.to_string());
+            }
+        }
         let records = self.shared.take_records();
         if !records.is_empty() {
             self.tell(&records);

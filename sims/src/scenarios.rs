@@ -56,6 +56,15 @@ impl Scenario {
         scenarios().into_iter().find(|scenario| scenario.name == name)
     }
 
+    /// The world of a seed; `None` where the scenario has no whole nodes in it.
+    #[must_use]
+    pub fn world(&self, seed: u64) -> Option<World> {
+        match self.kind {
+            Kind::Decisions => None,
+            Kind::World(world) => Some(world(seed).named(self.name)),
+        }
+    }
+
     /// Runs one seed.
     #[must_use]
     pub fn run(&self, seed: u64, options: &Options) -> Outcome {

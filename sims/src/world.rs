@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use umbel_cluster::Node;
 
+use crate::ambient::{Ambient, Runtimes, in_force};
 use crate::fault::{Faults, Planned};
 use crate::host::Host;
 use crate::invariants::Check;
@@ -44,6 +45,7 @@ pub struct World {
     pub(crate) settles_within: Duration,
     pub(crate) checks: Vec<Check>,
     pub(crate) keep_lines: bool,
+    perturbed: bool,
     pub(crate) replay: Option<String>,
 }
 
@@ -67,6 +69,7 @@ impl World {
             settles_within: Duration::from_secs(40),
             checks: Vec::new(),
             keep_lines: false,
+            perturbed: false,
             replay: None,
         }
     }
@@ -170,7 +173,7 @@ impl World {
     /// are left, and what happened last. Shrinking runs the world again some dozens of times.
     ///
     /// # Panics
-    /// Where a program, a client's code outside of tasks, or a check panics.
+    /// Where a check panics, and where simulation is not possible: see [`in_force`].
     #[must_use]
     pub fn run(&self) -> Outcome {
         let outcome = self.run_once();
@@ -183,14 +186,27 @@ impl World {
     /// As [`World::run`].
     #[must_use]
     pub fn run_once(&self) -> Outcome {
-        let world = self.clone();
+        let (world, runtimes) = (self.clone(), in_force().and_then(|()| Runtimes::new()));
+        let mut runtimes = runtimes.unwrap_or_else(|why| panic!("{why}"));
+        let ambient =
+            if self.perturbed { Ambient::perturbed(self.seed) } else { Ambient::new(self.seed) };
         // Futures of debug builds are deep.
         let thread = std::thread::Builder::new().name("umbel-sim".to_owned()).stack_size(16 << 20);
-        let run = thread.spawn(move || Run::new(&world).finish());
+        let run = thread.spawn(move || {
+            let runtimes = runtimes.seeded(world.seed).enable_time().start_paused(true);
+            ambient.enter(|| Run::new(&world, runtimes).finish())
+        });
         match run.expect("the system has a thread to give").join() {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    /// The same world, but that whoever asks the operating system for time or chance, past the node's
+    /// clock and seed, is told something else. A run may not depend on that: its trace must be the same.
+    pub fn perturbed(mut self) -> Self {
+        self.perturbed = true;
+        self
     }
 
     /// The faults that a run of this world meets.
