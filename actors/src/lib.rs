@@ -56,6 +56,7 @@ extern crate self as umbel_actors;
 mod address;
 mod arrivals;
 mod backlog;
+mod buggify;
 mod clock;
 pub mod codec;
 mod dead_letter;
@@ -78,6 +79,7 @@ mod watch;
 pub mod wire;
 
 pub use address::{ASK_DEADLINE, Address, AskError, TellError};
+pub use buggify::Buggify;
 pub use clock::{Clock, WallClock};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use hooks::Myself;

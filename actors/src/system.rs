@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use umbel_supervision::{ChildSpec, StartError, Supervisor, SupervisorRef};
 
 use crate::address::Address;
+use crate::buggify::{Buggify, Points};
 use crate::clock::{Clock, WallClock};
 use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
 use crate::managed::{Mailbox, Managed};
@@ -56,6 +57,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     chance: Mutex<StdRng>,
     traces: Option<Arc<dyn Traces>>,
+    points: Points,
     next_id: AtomicU64,
     root: ActorCell,
     /// Those directly under the root: they may take longer to stop than an actor.
@@ -78,6 +80,7 @@ pub struct SystemBuilder {
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
     traces: Option<Arc<dyn Traces>>,
+    points: Points,
 }
 
 impl fmt::Debug for SystemBuilder {
@@ -115,6 +118,12 @@ impl SystemBuilder {
         self
     }
 
+    /// What makes rare things happen. Default: nothing.
+    pub fn buggify(mut self, points: impl Buggify) -> Self {
+        self.points = Points::new(points);
+        self
+    }
+
     /// Starts the system.
     ///
     /// # Panics
@@ -139,6 +148,7 @@ impl SystemBuilder {
                 clock: self.clock,
                 chance: Mutex::new(chance),
                 traces: self.traces,
+                points: self.points,
                 next_id: AtomicU64::new(1),
                 root: root.get_cell(),
                 supervisors: Mutex::default(),
@@ -172,6 +182,7 @@ impl System {
             clock: Arc::new(WallClock),
             seed: None,
             traces: None,
+            points: Points::default(),
         }
     }
 
@@ -197,6 +208,13 @@ impl System {
     #[must_use]
     pub fn random(&self) -> u64 {
         self.inner.chance.lock().next_u64()
+    }
+
+    /// Whether something rare happens now at a point of this name: never, unless the system was built
+    /// with a [`Buggify`]. Name points `crate.place.what`.
+    #[must_use]
+    pub fn buggify(&self, point: &'static str) -> bool {
+        self.inner.points.strikes(point)
     }
 
     /// Starts an actor that nobody restarts. It is stopped when the system shuts down.

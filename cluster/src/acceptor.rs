@@ -107,6 +107,7 @@ async fn greet(incoming: Incoming, home: &NodeHome, coordinator: &Address<Coordi
             }
         }
     };
+    home.linger("cluster.acceptor.answer-late").await;
     match verdict {
         Ok(welcome) => {
             let said = greeting::say(&mut stream, &Answer::Welcome(welcome)).await;

@@ -453,11 +453,9 @@ impl Turn<'_> {
         let home = self.shell.home.clone();
         let (transport, own) = (self.shell.transport.clone(), self.own.clone());
         let dial = OwnedTask::spawn(async move {
-            let (terms, within) = (home.terms(), home.config.handshake_deadline);
-            let transport = &*transport;
-            let dialled =
-                greeting::dial(transport, &terms, link, &endpoint, expect.as_ref(), &held, within);
-            let dialled = dialled.await;
+            let expect = expect.as_ref();
+            let dialled = greeting::dial(&*transport, &home, link, &endpoint, expect, &held).await;
+            home.linger("cluster.dial.tell-late").await;
             let _ = own.tell(Coordinate::Dialled(link, dialled)).await;
         });
         self.links.dials.insert(link, dial);

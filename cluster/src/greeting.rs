@@ -75,16 +75,17 @@ pub(crate) enum GreetingError {
 /// Opens both lanes of a link that it cannot be without.
 pub(crate) async fn dial(
     transport: &dyn Transport,
-    terms: &Terms,
+    home: &NodeHome,
     link: LinkId,
     endpoint: &Endpoint,
     expect: Option<&NodeName>,
     held: &Held,
-    within: Duration,
 ) -> Result<Dialled, DialError> {
+    let (terms, within) = (home.terms(), home.config.handshake_deadline);
     let both = async {
-        let lane = |lane| open(transport, terms, lane, link, endpoint, expect, held);
+        let lane = |lane| open(transport, &terms, lane, link, endpoint, expect, held);
         let (welcome, control) = lane(Lane::Control).await?;
+        home.linger("cluster.dial.between-lanes").await;
         let (second, data) = lane(Lane::Data).await?;
         if second.node != welcome.node {
             // The node was restarted between the two lanes.

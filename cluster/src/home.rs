@@ -79,7 +79,10 @@ impl NodeHome {
         let started = system.clock().now().as_micros();
         let incarnation = Incarnation(u64::try_from(started).unwrap_or(u64::MAX));
         let me = NodeId { name: identity.node.clone(), incarnation };
-        let limits = ReplicaLimits::default();
+        let mut limits = ReplicaLimits::default();
+        if system.buggify("cluster.replica.one-entry-a-part") {
+            limits.message_entries_max = 1;
+        }
         Arc::new(Self {
             system,
             identity,
@@ -99,6 +102,13 @@ impl NodeHome {
             links_changed: watch::Sender::new(0),
             sinks: Mutex::default(),
         })
+    }
+
+    /// A point at which a simulation may have this node take its time: up to a third of a second.
+    pub(crate) async fn linger(&self, point: &'static str) {
+        if self.system.buggify(point) {
+            tokio::time::sleep(Duration::from_millis(self.system.random() % 333)).await;
+        }
     }
 
     /// Which life of which node this is.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use umbel_actors::{Clock, System};
-use umbel_cluster::{Node, NodeBuilder};
+use umbel_actors::{Buggify, Clock, System};
+use umbel_cluster::{Node, NodeBuilder, NodeConfig};
 use umbel_protocol::{Identity, NodeName};
 
 use crate::machine::MachineClock;
@@ -54,7 +54,8 @@ impl Host {
     }
 
     /// A node on this machine, ready to be started: on the simulated network, with the machine's clock
-    /// and a seed of its own, joining the others.
+    /// and a seed of its own, joining the others. Rare things happen in it: see [`Buggify`]. One in
+    /// four has its connections replaced every two seconds; a configuration given to it changes that.
     ///
     /// # Panics
     /// Outside the world's runtimes.
@@ -62,7 +63,14 @@ impl Host {
         let identity = Identity::new("sim".parse().expect("letters are a name"), self.name());
         let seed = self.seed();
         let system = System::builder(self.name().as_str()).clock(self.clock.clone()).seed(seed);
+        let system = system.buggify(Points(self.shared.clone()));
+        let mut config = NodeConfig::default();
+        if seed.is_multiple_of(4) {
+            // Connections are replaced all the while.
+            config.link_age_max = Duration::from_secs(2);
+        }
         Node::builder()
+            .config(config)
             .transport(SimTransport::new(self.shared.clone(), self.place, identity))
             .system(system.start())
             .listen(address(self.place.machine))
@@ -115,6 +123,15 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("name", &self.name()).field("life", &self.life()).finish()
+    }
+}
+
+/// At which points of the code rare things happen in a world, by its chance.
+struct Points(Arc<Shared>);
+
+impl Buggify for Points {
+    fn strikes(&self, point: &'static str) -> bool {
+        self.0.network().strikes(point)
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) struct Network {
     stalls: BTreeMap<(u64, Side), Duration>,
     due: Vec<Due>,
     sequence: u64,
+    /// Which points of the code strike in this world.
+    rare: BTreeMap<&'static str, bool>,
+    /// Whether anything goes wrong still.
+    faulty: bool,
 }
 
 impl Network {
@@ -76,6 +80,8 @@ impl Network {
             stalls: BTreeMap::new(),
             due: vec![Due::new(); machines],
             sequence: 0,
+            rare: BTreeMap::new(),
+            faulty: true,
         }
     }
 
@@ -90,6 +96,14 @@ impl Network {
     /// The next number of the world's chance.
     pub(crate) fn draw(&mut self) -> u64 {
         self.chance.next()
+    }
+
+    /// Whether something rare happens now. Of its points, a world has some that strike now and then, and
+    /// others that never do, so that one does not hide behind the other.
+    pub(crate) fn strikes(&mut self, point: &'static str) -> bool {
+        let Self { rare, chance, .. } = self;
+        let is_on = *rare.entry(point).or_insert_with(|| chance.one_in(3));
+        is_on && self.faulty && self.chance.one_in(5)
     }
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
@@ -155,6 +169,7 @@ impl Network {
 
     /// All paths are as good as they were.
     pub(crate) fn mend(&mut self) {
+        self.faulty = false;
         for (number, side) in std::mem::take(&mut self.stalls).into_keys() {
             self.release_end(number, side);
         }
@@ -333,6 +348,11 @@ impl Network {
     fn read(&mut self, number: u64, side: Side, room: usize, waker: &Waker) -> connection::Read {
         let Some(connection) = self.connections.get_mut(&number) else {
             return connection::Read::Reset;
+        };
+        // Bytes have no borders: now and then a read finds some of them only.
+        let room = match self.faulty && self.chance.one_in(20) {
+            true => 1 + self.chance.below(room.min(64)),
+            false => room,
         };
         let (read, acknowledge) = connection.end(side).read(room, waker);
         if acknowledge > 0 {
