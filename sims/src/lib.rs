@@ -21,6 +21,7 @@
 //! * [`Fault`] is what can go wrong.
 //! * [`Violation`] is what an invariant found. Each invariant catches a [`Mutant`], or a doctored
 //!   history: `tests/mutants.rs`.
+//! * [`Disk`] loses, tears, fills up and fails, for what writes files through `umbel_actors::storage`.
 //! * The command is `umbel-sim`: `run`, `replay`.
 //!
 //! **Invariants of the simulator itself.** One thread, one clock, one generator of chance; what is
@@ -28,6 +29,7 @@
 //! twice.
 
 mod chance;
+mod disk;
 mod fault;
 mod invariants;
 mod mutant;
@@ -38,6 +40,7 @@ mod shell;
 mod trace;
 mod world;
 
+pub use disk::{DISK_BYTES, Disk, FailedSync, Losses, SimStorage};
 pub use fault::{Fault, Planned};
 pub use invariants::Violation;
 pub use mutant::Mutant;
