@@ -34,6 +34,8 @@
 //! # }
 //! ```
 //!
+//! [`Journal`] is a log of records on top of it.
+//!
 //! # What is durable
 //! What was written is seen by every later read, also by a later life of the process, but the machine may
 //! lose it with its power until [`StorageFile::sync`] has returned. Until then each write may be kept,
@@ -49,10 +51,14 @@ use futures_util::future::BoxFuture;
 pub mod conformance;
 mod dir;
 mod error;
+mod journal;
 mod path;
 
 pub use dir::DirStorage;
 pub use error::{Fate, Mismatch, StorageError};
+pub use journal::{
+    JOURNAL_BYTES_MAX, Journal, JournalError, JournalOptions, RECORD_BYTES_MAX, Replayed,
+};
 pub use path::{StoragePath, StoragePathError};
 
 /// How many entries a directory may have for [`Storage::list`] to tell them.
