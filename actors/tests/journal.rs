@@ -133,6 +133,26 @@ async fn damage_before_the_last_sync_is_no_tear_and_is_left_alone() {
 }
 
 #[tokio::test]
+async fn while_one_note_of_the_last_sync_is_torn_the_one_before_holds() {
+    let place = Place::new().await;
+    let whole = place.written(&[b"first", b"second", b"third"]).await;
+    for note in [512, 1024] {
+        let mut damaged = whole.clone();
+        damaged[note..note + 12].fill(0xee);
+        damaged[HEADER_BYTES + 8] ^= 1;
+        fs::write(place.file(), &damaged).unwrap();
+        let refused = place.open().await.unwrap_err();
+        let JournalError::Damaged { synced_bytes, .. } = refused else { panic!("{refused:?}") };
+        let third_bytes = 8 + 5;
+        assert!(synced_bytes as usize >= whole.len() - third_bytes, "{synced_bytes}");
+    }
+    let mut damaged = whole.clone();
+    damaged[512..HEADER_BYTES].fill(0xee);
+    fs::write(place.file(), &damaged).unwrap();
+    assert!(matches!(place.open().await, Err(JournalError::Damaged { .. })), "none is left");
+}
+
+#[tokio::test]
 async fn a_record_that_was_left_behind_does_not_come_back_after_another() {
     let place = Place::new().await;
     let whole = place.written(&[b"kept"]).await;
