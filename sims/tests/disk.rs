@@ -170,6 +170,65 @@ fn renames_that_build_upon_one_another_lose_no_file() {
     });
 }
 
+/// What follows a move from one directory to another, before the power is lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The new directory is synced; the old one was not, since the file was made there.
+    SyncNew,
+    /// The old directory, where the file was durable, is removed, and nothing is synced.
+    RemoveOld,
+}
+
+/// The names of a file afterwards.
+async fn moved(seed: u64, then: Then) -> Vec<&'static str> {
+    let disk = Disk::new();
+    let storage = disk.storage();
+    for directory in ["d", "e"] {
+        storage.create_directory(&path(directory)).await.unwrap();
+    }
+    storage.sync_directory(&StoragePath::root()).await.unwrap();
+    let file = open(&disk, "d/a").await;
+    file.append(b"content".to_vec()).await.unwrap();
+    file.sync().await.unwrap();
+    if then == Then::RemoveOld {
+        storage.sync_directory(&path("d")).await.unwrap();
+    }
+    storage.rename(&path("d/a"), &path("e/a")).await.unwrap();
+    match then {
+        Then::SyncNew => storage.sync_directory(&path("e")).await.unwrap(),
+        Then::RemoveOld => storage.remove(&path("d")).await.unwrap(),
+    }
+    disk.power_loss(&mut chance(seed));
+    let mut found = Vec::new();
+    for name in ["d/a", "e/a"] {
+        if let Some(content) = read(&disk, name).await {
+            assert_eq!(content, b"content", "seed {seed}");
+            found.push(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_file_that_moves_to_another_directory_has_one_name_once_that_one_is_synced() {
+    block_on(async {
+        for seed in 0..50 {
+            assert_eq!(moved(seed, Then::SyncNew).await, ["e/a"], "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_directory_does_not_go_before_what_was_moved_out_of_it() {
+    block_on(async {
+        let mut outcomes = BTreeSet::new();
+        for seed in 0..100 {
+            outcomes.insert(moved(seed, Then::RemoveOld).await);
+        }
+        assert_eq!(outcomes, BTreeSet::from([vec!["d/a"], vec!["e/a"]]));
+    });
+}
+
 #[test]
 fn a_snapshot_that_is_replaced_by_the_book_is_always_whole() {
     block_on(async {
@@ -202,8 +261,10 @@ fn a_name_is_as_durable_as_the_directory_above() {
             disk.storage().create_directory(&path("d")).await.unwrap();
             write_durably(&disk, "d/a", b"kept").await;
             disk.power_loss(&mut chance(seed));
-            lost += usize::from(read(&disk, "d/a").await.is_none());
-            disk.storage().list(&StoragePath::root()).await.unwrap();
+            if read(&disk, "d/a").await.is_none() {
+                lost += 1;
+                assert_eq!(disk.used_bytes(), 0, "and its room is free");
+            }
         }
         assert!((1..50).contains(&lost), "{lost} of 50 lost with their directory");
     });
@@ -243,6 +304,13 @@ fn removed_files_free_their_room_once_nobody_has_them_open() {
         assert_eq!(disk.used_bytes(), 100);
         drop(file);
         assert_eq!(disk.used_bytes(), 0);
+
+        write_durably(&disk, "a", &[1; 100]).await;
+        write_durably(&disk, "b", &[2; 50]).await;
+        disk.storage().rename(&path("b"), &path("a")).await.unwrap();
+        assert_eq!(disk.used_bytes(), 150, "the old one may come back");
+        disk.storage().sync_directory(&StoragePath::root()).await.unwrap();
+        assert_eq!(disk.used_bytes(), 50);
     });
 }
 

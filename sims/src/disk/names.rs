@@ -46,11 +46,10 @@ impl Change {
         self.places().any(|(parent, _)| *parent == directory)
     }
 
-    /// Whether it cannot be on the disk without an earlier one: it is about the same file or the same name,
-    /// or removes the directory that the earlier one took something out of.
+    /// Whether it cannot be on the disk without an earlier one: it is about the same name, or removes
+    /// the directory that the earlier one took something out of.
     fn needs(&self, earlier: &Self) -> bool {
-        self.inode == earlier.inode
-            || self.places().any(|place| earlier.places().any(|other| place == other))
+        self.places().any(|place| earlier.places().any(|other| place == other))
             || earlier.is_in(self.inode)
     }
 
