@@ -75,6 +75,21 @@ async fn records_come_back_in_order_whatever_their_size() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_can_be_used_in_a_task() {
+    let place = Place::new().await;
+    let storage = place.storage.clone();
+    let task = tokio::spawn(async move {
+        let path: StoragePath = "log".parse().unwrap();
+        let options = JournalOptions::default();
+        let mut journal = Journal::open(&*storage, &path, options, |_| {}).await.unwrap();
+        journal.append(b"from a task").await.unwrap();
+        journal.sync().await.unwrap();
+    });
+    task.await.unwrap();
+    assert_eq!(place.open().await.unwrap().1, [b"from a task"]);
+}
+
 #[tokio::test]
 async fn a_journal_goes_on_where_it_ended() {
     let place = Place::new().await;

@@ -46,7 +46,7 @@ impl DirStorage {
     pub async fn open(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
         let path = root.into();
         let shown = path.display().to_string();
-        let opened = blocking(shown.clone(), "opened", Fate::Unknown, move || {
+        let opened = blocking(shown.clone(), "opened", move || {
             let failed = |why| StorageError::from_io(shown.clone(), "opened", Fate::Unknown, why);
             make_private(&path).map_err(failed)?;
             let lock = lock(&path).map_err(|why| match why {
@@ -80,7 +80,7 @@ impl DirStorage {
         let (root, path) = (self.root.clone(), path.to_string());
         async move {
             let name = path.clone();
-            blocking(name, doing, Fate::Unknown, move || {
+            blocking(name, doing, move || {
                 let _root = root;
                 work().map_err(|why| StorageError::from_io(path, doing, Fate::Unchanged, why))
             })
@@ -195,17 +195,19 @@ fn refused<T: Send + 'static>(
     async move { Err(error) }.boxed()
 }
 
-/// Runs what may block on a thread for that. `fate` is what may have become of it where that thread
-/// did not say: the runtime ends, or it panicked.
+/// Runs what may block on a thread for that. Where that thread does not say what became of it, since the
+/// runtime ends, it is unknown.
 async fn blocking<T: Send + 'static>(
     path: String,
     doing: &'static str,
-    fate: Fate,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     match spawn_blocking(work).await {
         Ok(done) => done,
-        Err(why) => Err(StorageError::Failed { path, doing, fate, source: io::Error::other(why) }),
+        Err(why) => {
+            let source = io::Error::other(why);
+            Err(StorageError::Failed { path, doing, fate: Fate::Unknown, source })
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl DirFile {
         async move {
             let mut open = open.lock_owned().await;
             let name = path.clone();
-            blocking(path, doing, Fate::Unknown, move || work(&mut open, name)).await
+            blocking(path, doing, move || work(&mut open, name)).await
         }
         .boxed()
     }
