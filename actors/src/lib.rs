@@ -47,6 +47,7 @@
 //! - [`Topic`] is publish and subscribe; [`DeadLetter`] is what nobody handled.
 //! - Supervision trees are [`umbel_supervision`]'s: declare actors with [`System::child`] and start
 //!   the tree with [`System::supervise`].
+//! - [`storage`] is the seam to files, for what is durable, with a journal on it.
 //! - [`codec`] and [`wire`] are the seam to `umbel-cluster`.
 //!
 //! [ractor]: ractor
@@ -71,6 +72,7 @@ mod pulse;
 mod reply;
 mod signal;
 mod slot;
+pub mod storage;
 mod system;
 mod timer;
 mod topic;

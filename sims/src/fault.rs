@@ -64,6 +64,33 @@ pub enum Fault {
         /// For how long.
         ms: u64,
     },
+    /// The machine's disk takes nothing more.
+    DiskFull {
+        /// Which.
+        node: usize,
+        /// For how long.
+        ms: u64,
+    },
+    /// The machine's disk fails the next writes, or syncs: what was to be synced is lost with a power cut.
+    DiskFails {
+        /// Which.
+        node: usize,
+        /// How many writes.
+        writes: u32,
+        /// How many syncs.
+        syncs: u32,
+        /// For how long at most.
+        ms: u64,
+    },
+    /// The machine's disk takes its time.
+    DiskSlow {
+        /// Which.
+        node: usize,
+        /// How much longer each operation takes.
+        extra_ms: u64,
+        /// For how long.
+        ms: u64,
+    },
     /// Nothing gets through one way. What is sent meanwhile arrives afterwards, as TCP would have it.
     Cut {
         /// From this machine.
@@ -138,7 +165,10 @@ impl Fault {
             | Self::Pause { node, .. }
             | Self::Slow { node, .. }
             | Self::ClockJump { node, .. }
-            | Self::ClockDrift { node, .. } => *node,
+            | Self::ClockDrift { node, .. }
+            | Self::DiskFull { node, .. }
+            | Self::DiskFails { node, .. }
+            | Self::DiskSlow { node, .. } => *node,
             Self::Cut { from: a, to: b, .. }
             | Self::Stall { from: a, to: b, .. }
             | Self::Delay { from: a, to: b, .. }
@@ -168,6 +198,9 @@ impl Fault {
             | Self::Pause { ms, .. }
             | Self::Slow { ms, .. }
             | Self::ClockDrift { ms, .. }
+            | Self::DiskFull { ms, .. }
+            | Self::DiskFails { ms, .. }
+            | Self::DiskSlow { ms, .. }
             | Self::Cut { ms, .. }
             | Self::Partition { ms, .. }
             | Self::Stall { ms, .. }
@@ -183,7 +216,7 @@ impl Fault {
             Self::Blackhole { a, b } => *fault = Self::Reset { a: *a, b: *b },
             Self::Slow { turn_ms, .. } => halve(turn_ms),
             Self::ClockDrift { millionths, .. } => *millionths /= 2,
-            Self::Delay { extra_ms, .. } => halve(extra_ms),
+            Self::Delay { extra_ms, .. } | Self::DiskSlow { extra_ms, .. } => halve(extra_ms),
             _ => {}
         });
         milder
@@ -245,7 +278,7 @@ fn draw(chance: &mut Chance, nodes: usize) -> Fault {
     let mut up_to = |most: usize| 1 + chance.below(most) as u64;
     let (short, long) = (up_to(2_000), up_to(8_000));
     let (from, to, a, b) = (node, other, node, other);
-    match chance.below(if nodes > 1 { 24 } else { 11 }) {
+    match chance.below(if nodes > 1 { 27 } else { 14 }) {
         0..3 => Fault::Kill { node, down_ms: short },
         3..6 => Fault::PowerLoss { node, down_ms: long },
         6 => Fault::Leave { node, down_ms: short },
@@ -256,15 +289,21 @@ fn draw(chance: &mut Chance, nodes: usize) -> Fault {
             let millionths = chance.below(20_000) as i64 - 10_000;
             Fault::ClockDrift { node, millionths, ms: long }
         }
-        11..14 => Fault::Cut { from, to, ms: long },
-        14..17 => {
+        11 => Fault::DiskFull { node, ms: long },
+        12 => {
+            let (writes, syncs) = (chance.below(3) as u32, chance.below(3) as u32);
+            Fault::DiskFails { node, writes, syncs, ms: long }
+        }
+        13 => Fault::DiskSlow { node, extra_ms: 1 + chance.below(300) as u64, ms: long },
+        14..17 => Fault::Cut { from, to, ms: long },
+        17..20 => {
             let side = (0..nodes).filter(|_| chance.one_in(2)).collect();
             Fault::Partition { side, ms: long }
         }
-        17 => Fault::Stall { from, to, ms: long },
-        18..20 => Fault::Reset { a, b },
-        20 => Fault::Blackhole { a, b },
-        21 => Fault::Delay { from, to, extra_ms: 1 + chance.below(500) as u64, ms: long },
+        20 => Fault::Stall { from, to, ms: long },
+        21..23 => Fault::Reset { a, b },
+        23 => Fault::Blackhole { a, b },
+        24 => Fault::Delay { from, to, extra_ms: 1 + chance.below(500) as u64, ms: long },
         _ => Fault::SlowLink {
             from,
             to,

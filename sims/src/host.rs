@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use umbel_actors::storage::Storage;
 use umbel_actors::{Buggify, Clock, System};
 use umbel_cluster::{Node, NodeBuilder, NodeConfig};
 use umbel_protocol::{Identity, NodeName};
 
+use crate::disk::SimStorage;
 use crate::machine::MachineClock;
 use crate::network::{Place, SimTransport};
 use crate::record::Record;
@@ -28,11 +30,17 @@ pub struct Host {
     shared: Arc<Shared>,
     place: Place,
     clock: MachineClock,
+    storage: SimStorage,
 }
 
 impl Host {
-    pub(crate) fn new(shared: Arc<Shared>, place: Place, clock: MachineClock) -> Self {
-        Self { shared, place, clock }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        place: Place,
+        clock: MachineClock,
+        storage: SimStorage,
+    ) -> Self {
+        Self { shared, place, clock, storage }
     }
 
     /// The machine's number, from 0.
@@ -87,6 +95,12 @@ impl Host {
     #[must_use]
     pub fn clock(&self) -> impl Clock + use<> {
         self.clock.clone()
+    }
+
+    /// The machine's disk, for this life of the process: what it synced outlives the machine's crashes.
+    #[must_use]
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.storage.clone())
     }
 
     /// Something that all of the world sees and no fault touches: what tests know, and no node. Each run

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -14,6 +16,7 @@ use umbel_cluster::{MemberChange, Node};
 
 pub(crate) use self::clock::MachineClock;
 use crate::ambient::set_now;
+use crate::disk::Disk;
 use crate::host::Host;
 use crate::network::Place;
 use crate::record::Record;
@@ -35,6 +38,8 @@ pub(crate) struct Machine {
     number: usize,
     shared: Arc<Shared>,
     clock: MachineClock,
+    disk: Disk,
+    disk_ails_until: Option<Duration>,
     program: Program,
     lives: u32,
     drifts_until: Option<Duration>,
@@ -77,7 +82,17 @@ enum Leaving {
 impl Machine {
     pub(crate) fn new(number: usize, seed: u64, shared: Arc<Shared>, program: Program) -> Self {
         let clock = MachineClock::new(seed);
-        Self { number, shared, clock, program, lives: 0, drifts_until: None, process: None }
+        Self {
+            number,
+            shared,
+            clock,
+            disk: Disk::new(),
+            disk_ails_until: None,
+            program,
+            lives: 0,
+            drifts_until: None,
+            process: None,
+        }
     }
 
     pub(crate) fn clock(&self) -> &MachineClock {
@@ -129,7 +144,7 @@ impl Machine {
         set_now(self.clock.monotonic());
         let runtime =
             runtimes.build().expect("a runtime without sockets and threads needs nothing");
-        let host = Host::new(self.shared.clone(), place, self.clock.clone());
+        let host = Host::new(self.shared.clone(), place, self.clock.clone(), self.disk.storage());
         let node = Arc::new(Mutex::new(Started::NotYet));
         let (program, slot, shared) = (self.program.clone(), node.clone(), self.shared.clone());
         runtime.spawn(async move {
@@ -160,7 +175,15 @@ impl Machine {
     /// Ends its process at once; with its power, where that is lost. No task of it runs again.
     pub(crate) fn kill(&mut self, with_power: bool) {
         let Some(process) = self.process.take() else { return };
-        self.shared.network().process_ended(process.place, with_power);
+        let mut network = self.shared.network();
+        network.process_ended(process.place, with_power);
+        let lost = network.draw();
+        drop(network);
+        if with_power {
+            self.disk.power_loss(&mut StdRng::seed_from_u64(lost));
+        } else {
+            self.disk.process_kill();
+        }
         // Before the runtime, so that the last handle of a node is not dropped by a task.
         drop(process.node);
         drop(process.runtime);
@@ -198,10 +221,18 @@ impl Machine {
         self.drifts_until = Some(until);
     }
 
+    /// Its disk is as `ails` makes it until then.
+    pub(crate) fn spoil_disk(&mut self, until: Duration, ails: impl FnOnce(&Disk)) {
+        ails(&self.disk);
+        self.disk_ails_until = self.disk_ails_until.max(Some(until));
+    }
+
     /// Ends what holds it up.
     pub(crate) fn heal(&mut self) {
         self.clock.drift(0);
         self.drifts_until = None;
+        self.disk_ails_until = None;
+        self.disk.heal();
         if let Some(process) = &mut self.process {
             let held_up = process.paused_until.take().is_some() | process.slow.take().is_some();
             if held_up {
@@ -218,6 +249,9 @@ impl Machine {
         set_now(self.clock.monotonic());
         if self.drifts_until.take_if(|until| *until <= now).is_some() {
             self.clock.drift(0);
+        }
+        if self.disk_ails_until.take_if(|until| *until <= now).is_some() {
+            self.disk.heal();
         }
         let Some(process) = &mut self.process else {
             // The kernel answers for a process that is not there.

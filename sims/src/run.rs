@@ -10,6 +10,7 @@ use umbel_protocol::NodeId;
 
 use crate::ambient::{Breach, take_breaches};
 use crate::chance::Chance;
+use crate::disk::FailedSync;
 use crate::fault::{Fault, Planned};
 use crate::host::Host;
 use crate::invariants::{Findings, Invariants};
@@ -29,6 +30,9 @@ const STEP: Duration = Duration::from_millis(1);
 /// How often the invariants look.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// A program that did not start is started again, as whatever looks after processes does.
+const STARTS_AGAIN: Duration = Duration::from_secs(1);
+
 /// For how long all must stay well.
 const STAYS: Duration = Duration::from_secs(1);
 
@@ -47,6 +51,8 @@ pub(crate) struct Run<'a> {
     /// For how long machines are to be down whose nodes leave.
     leaving: BTreeMap<usize, Duration>,
     deaths: BTreeMap<NodeId, Duration>,
+    /// Why the last program that did not start did not.
+    failure: Option<String>,
     done: Arc<parking_lot::Mutex<Vec<Result<(), String>>>>,
     invariants: Invariants,
     violations: Vec<crate::outcome::Violation>,
@@ -77,6 +83,7 @@ impl<'a> Run<'a> {
             restarts: BTreeSet::new(),
             leaving: BTreeMap::new(),
             deaths: BTreeMap::new(),
+            failure: None,
             done,
             invariants: Invariants::new(&world.checks),
             violations: Vec::new(),
@@ -156,10 +163,11 @@ impl<'a> Run<'a> {
                 self.restarts.insert((end + down, number));
             }
             if let Some(why) = self.machines[number].take_failure() {
-                self.report(
-                    "starts",
-                    format!("the program on machine {number} did not start: {why}"),
-                );
+                let why = format!("the program on machine {number} did not start: {why}");
+                self.shared.network().note(format_args!("m{number} {why}"));
+                self.failure = Some(why);
+                self.machines[number].kill(false);
+                self.restarts.insert((end + STARTS_AGAIN, number));
             }
         }
         self.now = end;
@@ -220,7 +228,9 @@ impl<'a> Run<'a> {
         }
         let nodes = self.standings();
         if nodes.len() < self.machines.len() {
-            return Some(format!("{} of {} nodes are up", nodes.len(), self.machines.len()));
+            let (up, all) = (nodes.len(), self.machines.len());
+            let why = self.failure.as_deref().unwrap_or("the others have not started yet");
+            return Some(format!("{up} of {all} nodes are up; {why}"));
         }
         crate::invariants::disagreement(&nodes)
     }
@@ -259,6 +269,21 @@ impl<'a> Run<'a> {
             Fault::ClockDrift { node, millionths, ms } => {
                 let until = until(ms);
                 self.machines[*node].drift(*millionths, until);
+            }
+            Fault::DiskFull { node, ms } => {
+                let until = until(ms);
+                self.machines[*node].spoil_disk(until, |disk| disk.full_at(disk.used_bytes()));
+            }
+            Fault::DiskFails { node, writes, syncs, ms } => {
+                let until = until(ms);
+                self.machines[*node].spoil_disk(until, |disk| {
+                    disk.fail_writes(*writes);
+                    disk.fail_syncs(*syncs, FailedSync::Dropped);
+                });
+            }
+            Fault::DiskSlow { node, extra_ms, ms } => {
+                let (extra, until) = (Duration::from_millis(*extra_ms), until(ms));
+                self.machines[*node].spoil_disk(until, |disk| disk.slow(extra));
             }
             Fault::Cut { from, to, ms } => {
                 let until = until(ms);

@@ -176,18 +176,20 @@ impl World {
     /// Where a check panics, and where simulation is not possible: see [`in_force`].
     #[must_use]
     pub fn run(&self) -> Outcome {
+        in_force().unwrap_or_else(|why| panic!("{why}"));
         let outcome = self.run_once();
         if outcome.ok { outcome } else { shrink::shrink(self, outcome) }
     }
 
-    /// Runs the world, on a thread of its own, and does not shrink.
+    /// Runs the world, on a thread of its own, and does not shrink; nor does it look whether all that
+    /// simulated code is told comes from the simulation: do that once, by [`in_force`].
     ///
     /// # Panics
     /// As [`World::run`].
     #[must_use]
     pub fn run_once(&self) -> Outcome {
-        let (world, runtimes) = (self.clone(), in_force().and_then(|()| Runtimes::new()));
-        let mut runtimes = runtimes.unwrap_or_else(|why| panic!("{why}"));
+        let world = self.clone();
+        let mut runtimes = Runtimes::new().unwrap_or_else(|why| panic!("{why}"));
         let ambient =
             if self.perturbed { Ambient::perturbed(self.seed) } else { Ambient::new(self.seed) };
         // Futures of debug builds are deep.

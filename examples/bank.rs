@@ -1,0 +1,133 @@
+//! A bank on three nodes, tested by simulation: transfers by ask, crashes in the middle, and the sum of
+//! all accounts as the invariant.
+//!
+//! ```sh
+//! cargo run -p umbel-examples --example bank              # finds the bug of one, and passes the other
+//! cargo run -p umbel-examples --example bank -- naive 7   # one seed of one of them
+//! ```
+//!
+//! `bank/naive.rs` has the bug that everybody writes first: what got no answer is sent again, and was done
+//! already. `bank/careful.rs` is the same bank with the fix. The branches and their disks are in
+//! `bank/branch.rs`, the world that they are tested in is here. The story is in the guide: `sims/GUIDE.md`.
+
+#[path = "bank/branch.rs"]
+mod branch;
+#[path = "bank/careful.rs"]
+mod careful;
+#[path = "bank/naive.rs"]
+mod naive;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use umbel_cluster::Node;
+use umbel_sims::{Faults, Host, Outcome, World};
+
+use branch::{ACCOUNTS, Account, Branch, Deeds, OPENING_BALANCE, TransferError};
+
+/// So many seeds may it take to find the bug, and so many must pass without it.
+const SEEDS: u64 = 60;
+
+/// How many transfers a run has.
+const TRANSFERS: u64 = 40;
+
+/// How a bank makes a transfer.
+trait Bank: Copy + Send + Sync + 'static {
+    const NAME: &'static str;
+
+    /// Moves money from one account to another, and returns when that is done, however long it takes.
+    fn transfer(
+        self,
+        node: Node,
+        transfer: Transfer,
+    ) -> impl Future<Output = Result<(), TransferError>> + Send;
+}
+
+/// What is to be moved.
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    number: u64,
+    from: Account,
+    to: Account,
+    cents: i64,
+}
+
+/// What only the test knows: how much there was in the end.
+#[derive(Default)]
+struct Audit(Option<i64>);
+
+/// Three branches, a teller, four faults; the sum of all accounts is what it was.
+fn world<B: Bank>(bank: B, seed: u64) -> World {
+    World::new(seed)
+        .named(B::NAME)
+        .nodes(3, |host| async move { Branch::open(host.node(), host.storage()).await })
+        .workload(move |host, node| teller(bank, host, node))
+        .faults(Faults::Random(4))
+        .finally("the-sum-of-all-accounts", |snapshot| {
+            let opened = i64::from(ACCOUNTS) * OPENING_BALANCE;
+            match snapshot.oracle::<Audit>().lock().0 {
+                Some(sum) if sum == opened => Ok(()),
+                sum => Err(format!("there were {opened} cents, and now there are {sum:?}")),
+            }
+        })
+        .replayed_by(format!("cargo run -p umbel-examples --example bank -- {}", B::NAME))
+}
+
+/// Makes transfers all the while, then counts the money.
+async fn teller<B: Bank>(bank: B, host: Host, node: Node) -> Result<(), TransferError> {
+    for number in 0..TRANSFERS {
+        let below = |bound: u64| node.system().random() % bound;
+        let from = below(u64::from(ACCOUNTS)) as Account;
+        let to = (from + 1 + below(u64::from(ACCOUNTS) - 1) as Account) % ACCOUNTS;
+        let transfer = Transfer { number, from, to, cents: 1 + below(100) as i64 };
+        host.note(format_args!("{transfer:?}"));
+        bank.transfer(node.clone(), transfer).await?;
+        tokio::time::sleep(Duration::from_millis(below(300))).await;
+    }
+    let mut sum = 0;
+    for account in 0..ACCOUNTS {
+        sum +=
+            branch::until_answered(&node, account, |reply| Deeds::Balance(account, reply)).await?;
+    }
+    host.oracle::<Audit>().lock().0 = Some(sum);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => return story(),
+        ["naive", seed] => seed.parse().map(|seed| world(naive::Naive, seed).run()),
+        ["careful", seed] => seed.parse().map(|seed| world(careful::Careful, seed).run()),
+        _ => {
+            eprintln!("usage: bank [naive|careful SEED]");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(outcome) => {
+            println!("{outcome}");
+            if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(_) => {
+            eprintln!("a seed is a number");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Finds the bug of the one, and does not find it in the other.
+fn story() -> ExitCode {
+    let failing = |run: fn(u64) -> Outcome| (0..SEEDS).map(run).find(|outcome| !outcome.ok);
+    let Some(found) = failing(|seed| world(naive::Naive, seed).run()) else {
+        eprintln!("the bug of the naive bank was not found in {SEEDS} seeds");
+        return ExitCode::FAILURE;
+    };
+    println!("the naive bank, after {} seeds:\n{found}\n", found.seed + 1);
+    if let Some(found) = failing(|seed| world(careful::Careful, seed).run()) {
+        eprintln!("the careful bank:\n{found}");
+        return ExitCode::FAILURE;
+    }
+    println!("the careful bank: {SEEDS} seeds, and the sum of all accounts is what it was");
+    ExitCode::SUCCESS
+}
