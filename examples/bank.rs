@@ -56,18 +56,19 @@ struct Transfer {
 #[derive(Default)]
 struct Audit(Option<i64>);
 
-/// Three branches, a teller, four faults; the sum of all accounts is what it was.
+/// Three branches, a teller, six faults; the sum of all accounts is what it was.
 fn world<B: Bank>(bank: B, seed: u64) -> World {
     World::new(seed)
         .named(B::NAME)
         .nodes(3, |host| async move { Branch::open(host.node(), host.storage()).await })
         .workload(move |host, node| teller(bank, host, node))
-        .faults(Faults::Random(4))
+        .faults(Faults::Random(6))
         .finally("the-sum-of-all-accounts", |snapshot| {
             let opened = i64::from(ACCOUNTS) * OPENING_BALANCE;
             match snapshot.oracle::<Audit>().lock().0 {
                 Some(sum) if sum == opened => Ok(()),
-                sum => Err(format!("there were {opened} cents, and now there are {sum:?}")),
+                Some(sum) => Err(format!("there were {opened} cents, and now there are {sum}")),
+                None => Err("nobody has counted the money".to_owned()),
             }
         })
         .replayed_by(format!("cargo run -p umbel-examples --example bank -- {}", B::NAME))
