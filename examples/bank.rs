@@ -18,7 +18,6 @@ mod careful;
 mod naive;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use umbel_cluster::Node;
 use umbel_sims::{Faults, Host, Outcome, World};
@@ -28,8 +27,8 @@ use branch::{ACCOUNTS, Account, Branch, Deeds, OPENING_BALANCE, TransferError};
 /// So many seeds may it take to find the bug, and so many must pass without it.
 const SEEDS: u64 = 60;
 
-/// How many transfers a run has.
-const TRANSFERS: u64 = 40;
+/// How many tellers there are, each with one transfer at a time.
+const TELLERS: u64 = 8;
 
 /// How a bank makes a transfer.
 trait Bank: Copy + Send + Sync + 'static {
@@ -56,13 +55,13 @@ struct Transfer {
 #[derive(Default)]
 struct Audit(Option<i64>);
 
-/// Three branches, a teller, six faults; the sum of all accounts is what it was.
+/// Three branches, eight tellers, four faults; the sum of all accounts is what it was.
 fn world<B: Bank>(bank: B, seed: u64) -> World {
     World::new(seed)
         .named(B::NAME)
         .nodes(3, |host| async move { Branch::open(host.node(), host.storage()).await })
-        .workload(move |host, node| teller(bank, host, node))
-        .faults(Faults::Random(6))
+        .workload(move |host, node| business(bank, host, node))
+        .faults(Faults::Random(4))
         .finally("the-sum-of-all-accounts", |snapshot| {
             let opened = i64::from(ACCOUNTS) * OPENING_BALANCE;
             match snapshot.oracle::<Audit>().lock().0 {
@@ -74,23 +73,35 @@ fn world<B: Bank>(bank: B, seed: u64) -> World {
         .replayed_by(format!("cargo run -p umbel-examples --example bank -- {}", B::NAME))
 }
 
-/// Makes transfers all the while, then counts the money.
-async fn teller<B: Bank>(bank: B, host: Host, node: Node) -> Result<(), TransferError> {
-    for number in 0..TRANSFERS {
+/// Has tellers make transfers all the while, then counts the money.
+async fn business<B: Bank>(bank: B, host: Host, node: Node) -> Result<(), TransferError> {
+    let tellers = (0..TELLERS).map(|number| teller(bank, &host, &node, number));
+    futures_util::future::try_join_all(tellers).await?;
+    let mut sum = 0;
+    for account in 0..ACCOUNTS {
+        let balance = |reply| Deeds::Balance(account, reply);
+        sum += branch::until_answered(&node, account, balance).await?;
+    }
+    host.oracle::<Audit>().lock().0 = Some(sum);
+    Ok(())
+}
+
+async fn teller<B: Bank>(
+    bank: B,
+    host: &Host,
+    node: &Node,
+    number: u64,
+) -> Result<(), TransferError> {
+    let mut transfers = 0;
+    while !host.faults_are_over() {
         let below = |bound: u64| node.system().random() % bound;
         let from = below(u64::from(ACCOUNTS)) as Account;
         let to = (from + 1 + below(u64::from(ACCOUNTS) - 1) as Account) % ACCOUNTS;
+        let number = number + TELLERS * transfers;
         let transfer = Transfer { number, from, to, cents: 1 + below(100) as i64 };
-        host.note(format_args!("{transfer:?}"));
         bank.transfer(node.clone(), transfer).await?;
-        tokio::time::sleep(Duration::from_millis(below(300))).await;
+        transfers += 1;
     }
-    let mut sum = 0;
-    for account in 0..ACCOUNTS {
-        sum +=
-            branch::until_answered(&node, account, |reply| Deeds::Balance(account, reply)).await?;
-    }
-    host.oracle::<Audit>().lock().0 = Some(sum);
     Ok(())
 }
 

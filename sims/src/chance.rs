@@ -12,6 +12,14 @@ impl Chance {
         Self(seed)
     }
 
+    /// Another source, for one thing among those that a run of `seed` has: named by numbers, it draws the
+    /// same whatever else is drawn. So a run with one fault less is not another run altogether, and
+    /// shrinking finds what matters.
+    pub(crate) fn of(seed: u64, name: &[u64]) -> Self {
+        let mix = |seed: u64, part: &u64| Self(seed ^ part.wrapping_add(1)).next();
+        Self(name.iter().fold(seed, mix))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

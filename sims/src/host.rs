@@ -85,10 +85,10 @@ impl Host {
             .join((0..SEEDS).filter(|seed| *seed != self.place.machine).map(address))
     }
 
-    /// A number of the world's chance, another one at each call.
+    /// A number of the world's chance, another one in each life of the process.
     #[must_use]
     pub fn seed(&self) -> u64 {
-        self.shared.network().draw()
+        self.shared.network().draw(self.place, 0)
     }
 
     /// The machine's wall clock.

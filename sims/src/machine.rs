@@ -27,6 +27,9 @@ use crate::standing::Standing;
 pub(crate) type Program =
     Arc<dyn Fn(Host) -> BoxFuture<'static, Result<Node, String>> + Send + Sync>;
 
+/// What a number is drawn for: what a power cut leaves on the disk.
+const LOST: u64 = u64::MAX;
+
 /// How long a node may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -177,7 +180,7 @@ impl Machine {
         let Some(process) = self.process.take() else { return };
         let mut network = self.shared.network();
         network.process_ended(process.place, with_power);
-        let lost = network.draw();
+        let lost = network.draw(process.place, LOST);
         drop(network);
         if with_power {
             self.disk.power_loss(&mut StdRng::seed_from_u64(lost));

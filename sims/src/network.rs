@@ -47,9 +47,11 @@ struct Presence {
 /// cut arrives when it mends; nothing else is ever lost, but with the machine that it was on.
 pub(crate) struct Network {
     now: Duration,
-    chance: Chance,
+    seed: u64,
     trace: Trace,
     machines: Vec<Presence>,
+    /// How often each machine has dialled each address.
+    dials: BTreeMap<(usize, String), u64>,
     doors: BTreeMap<String, Door>,
     /// Whose an address is; it stays so when nobody listens.
     addresses: BTreeMap<String, usize>,
@@ -59,20 +61,21 @@ pub(crate) struct Network {
     stalls: BTreeMap<(u64, Side), Duration>,
     due: Vec<Due>,
     sequence: u64,
-    /// Which points of the code strike in this world.
-    rare: BTreeMap<&'static str, bool>,
+    /// Which points of the code strike in this world, and when.
+    rare: BTreeMap<&'static str, Option<Chance>>,
     /// Whether anything goes wrong still.
     faulty: bool,
 }
 
 impl Network {
-    pub(crate) fn new(machines: usize, chance: Chance, keep_lines: bool) -> Self {
+    pub(crate) fn new(machines: usize, seed: u64, keep_lines: bool) -> Self {
         let presence = Presence { life: None, has_power: true };
         Self {
             now: Duration::ZERO,
-            chance,
+            seed,
             trace: Trace::new(keep_lines),
             machines: vec![presence; machines],
+            dials: BTreeMap::new(),
             doors: BTreeMap::new(),
             addresses: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -93,17 +96,22 @@ impl Network {
         &mut self.trace
     }
 
-    /// The next number of the world's chance.
-    pub(crate) fn draw(&mut self) -> u64 {
-        self.chance.next()
+    /// A number of the world's chance for one life of one process, and for one purpose.
+    pub(crate) fn draw(&self, place: Place, purpose: u64) -> u64 {
+        let name = [place.machine as u64, u64::from(place.life), purpose];
+        Chance::of(self.seed, &name).next()
     }
 
     /// Whether something rare happens now. Of its points, a world has some that strike now and then, and
     /// others that never do, so that one does not hide behind the other.
     pub(crate) fn strikes(&mut self, point: &'static str) -> bool {
-        let Self { rare, chance, .. } = self;
-        let is_on = *rare.entry(point).or_insert_with(|| chance.one_in(3));
-        is_on && self.faulty && self.chance.one_in(5)
+        let Self { rare, seed, faulty, .. } = self;
+        let chance = rare.entry(point).or_insert_with(|| {
+            let name: Vec<_> = point.bytes().map(u64::from).collect();
+            let mut chance = Chance::of(*seed, &name);
+            chance.one_in(3).then_some(chance)
+        });
+        *faulty && chance.as_mut().is_some_and(|chance| chance.one_in(5))
     }
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
@@ -231,9 +239,10 @@ impl Network {
             return;
         }
         // Most packets take some milliseconds; one in fifty meets a queue.
-        let millis = match self.chance.below(50) {
-            0 => 5 + self.chance.below(100),
-            _ => 1 + self.chance.below(3),
+        let chance = connection.end(to).chance();
+        let millis = match chance.below(50) {
+            0 => 5 + chance.below(100),
+            _ => 1 + chance.below(3),
         };
         let extra = path.map_or(Duration::ZERO, |path| path.extra(payload.bytes()));
         let at = connection.end(to).arrives(self.now + Duration::from_millis(millis as u64), extra);
@@ -317,7 +326,11 @@ impl Network {
         self.sequence += 1;
         let number = self.sequence;
         let to = self.addresses.get(address).copied();
-        let mut connection = Connection::new(from, identity, address.to_owned(), to);
+        let dials = self.dials.entry((from.machine, address.to_owned())).or_default();
+        *dials += 1;
+        let name = [from.machine as u64, to.map_or(u64::MAX, |to| to as u64), *dials];
+        let seed = Chance::of(self.seed, &name).next();
+        let mut connection = Connection::new(from, identity, address.to_owned(), to, seed);
         if to.is_none() {
             connection.end(Side::Dialler).take(Payload::Refused);
         }
@@ -350,8 +363,9 @@ impl Network {
             return connection::Read::Reset;
         };
         // Bytes have no borders: now and then a read finds some of them only.
-        let room = match self.faulty && self.chance.one_in(20) {
-            true => 1 + self.chance.below(room.min(64)),
+        let chance = connection.end(side).chance();
+        let room = match self.faulty && chance.one_in(20) {
+            true => 1 + chance.below(room.min(64)),
             false => room,
         };
         let (read, acknowledge) = connection.end(side).read(room, waker);

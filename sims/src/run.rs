@@ -60,18 +60,18 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(world: &'a World, runtimes: &'a mut Builder) -> Self {
-        let mut chance = Chance::new(world.seed);
         let nodes = world.programs.len();
-        let plan = world.faults.plan(&mut chance, nodes, world.lasts);
+        let plan = world.planned();
         let machines = nodes + world.clients.len();
-        let seeds: Vec<_> = (0..machines).map(|_| chance.next()).collect();
-        let shared = Shared::new(Network::new(machines, chance, world.keep_lines));
+        let shared = Shared::new(Network::new(machines, world.seed, world.keep_lines));
+        let seed = |machine: usize| Chance::of(world.seed, &[machine as u64]).next();
         let done = Arc::default();
         let clients = world.clients.iter().map(|work| client(work.clone(), &done));
         let programs: Vec<_> = world.programs.iter().cloned().chain(clients).collect();
-        let machine =
-            |(number, (program, seed))| Machine::new(number, seed, shared.clone(), program);
-        let machines: Vec<_> = programs.into_iter().zip(seeds).enumerate().map(machine).collect();
+        let machine = |(number, program): (usize, Program)| {
+            Machine::new(number, seed(number), shared.clone(), program)
+        };
+        let machines: Vec<_> = programs.into_iter().enumerate().map(machine).collect();
         Self {
             world,
             runtimes,

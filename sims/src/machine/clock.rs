@@ -26,9 +26,9 @@ struct State {
 }
 
 impl MachineClock {
-    /// The clock of a machine that is put up now; machines differ by some milliseconds.
+    /// The clock of a machine that is put up now; machines differ by up to two seconds.
     pub(crate) fn new(seed: u64) -> Self {
-        let wall = EPOCH + Duration::from_micros(seed % 5_000);
+        let wall = EPOCH + Duration::from_micros(seed % 2_000_000);
         let (anchor, world) = ((Duration::ZERO, Duration::ZERO), Duration::ZERO);
         Self(Arc::new(Mutex::new(State { anchor, millionths: 0, world, wall })))
     }

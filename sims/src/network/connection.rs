@@ -8,6 +8,7 @@ use std::time::Duration;
 use umbel_protocol::Identity;
 
 use super::{Place, WINDOW_BYTES};
+use crate::chance::Chance;
 
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,9 +106,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(from: Place, identity: Identity, address: String, to: Option<usize>) -> Self {
-        let dialler = End { place: Some(from), identity: Some(identity), ..End::default() };
-        Self { address, swallows: false, to, ends: [dialler, End::default()] }
+    pub(super) fn new(
+        from: Place,
+        identity: Identity,
+        address: String,
+        to: Option<usize>,
+        seed: u64,
+    ) -> Self {
+        let (dialler, acceptor) =
+            (End::new(Chance::of(seed, &[0])), End::new(Chance::of(seed, &[1])));
+        let dialler = End { place: Some(from), identity: Some(identity), ..dialler };
+        Self { address, swallows: false, to, ends: [dialler, acceptor] }
     }
 
     pub(super) fn end(&mut self, side: Side) -> &mut End {
@@ -139,8 +148,9 @@ impl Connection {
 }
 
 /// One end of a connection.
-#[derive(Default)]
 pub(super) struct End {
+    /// How long packets take to this end, and how it reads.
+    chance: Chance,
     pub(super) place: Option<Place>,
     pub(super) identity: Option<Identity>,
     inbox: VecDeque<u8>,
@@ -191,6 +201,29 @@ pub(super) enum Read {
 }
 
 impl End {
+    fn new(chance: Chance) -> Self {
+        Self {
+            chance,
+            place: None,
+            identity: None,
+            inbox: VecDeque::new(),
+            ending: None,
+            answer: None,
+            unacknowledged: 0,
+            read: 0,
+            shut_down: false,
+            dropped: false,
+            reading: None,
+            writing: None,
+            last_arrival: Duration::ZERO,
+            held: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
+    }
+
     pub(super) fn is_dropped(&self) -> bool {
         self.dropped
     }
