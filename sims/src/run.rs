@@ -53,7 +53,9 @@ impl<'a> Run<'a> {
     pub(crate) fn new(world: &'a World) -> Self {
         let mut chance = Chance::new(world.seed);
         let nodes = world.programs.len();
-        let plan = world.faults.plan(&mut chance, nodes, world.lasts);
+        // What is left of it does not depend on who made the plan.
+        chance.fork();
+        let plan = world.planned();
         let machines = nodes + world.clients.len();
         let seeds: Vec<_> = (0..machines).map(|_| chance.next()).collect();
         let shared = Shared::new(Network::new(machines, chance, world.keep_lines));

@@ -196,7 +196,9 @@ impl World {
     /// The faults that a run of this world meets.
     #[must_use]
     pub fn planned(&self) -> Vec<Planned> {
-        let mut chance = crate::chance::Chance::new(self.seed);
+        // Of chance of their own, so that a run in which they are given is the run in which they are
+        // drawn.
+        let mut chance = crate::chance::Chance::new(self.seed).fork();
         self.faults.plan(&mut chance, self.programs.len(), self.lasts)
     }
 }

@@ -23,6 +23,15 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 }
 
 #[test]
+fn a_run_in_which_the_faults_are_given_is_the_run_in_which_they_were_drawn() {
+    for seed in 0..3 {
+        let drawn = three(seed).run_once();
+        let given = three(seed).faults(Faults::Planned(drawn.faults.clone())).run_once();
+        assert_eq!(drawn.trace, given.trace);
+    }
+}
+
+#[test]
 fn what_does_not_hold_is_told_with_the_faults_that_it_takes() {
     let outcome = three(3)
         .faults(Faults::Random(6))
