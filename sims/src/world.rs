@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use umbel_cluster::Node;
 
+use crate::chance::Chance;
 use crate::fault::{Faults, Planned};
 use crate::host::Host;
 use crate::invariants::Check;
@@ -16,6 +17,7 @@ use crate::outcome::Outcome;
 use crate::run::Run;
 use crate::shrink;
 use crate::snapshot::Snapshot;
+use crate::twice::{self, Take};
 
 /// How many machines a world may have.
 pub const MACHINES_MAX: usize = 64;
@@ -165,6 +167,10 @@ impl World {
         self
     }
 
+    pub(crate) fn replay_line(&self) -> Option<String> {
+        self.replay.as_ref().map(|command| format!("{command} {}", self.seed))
+    }
+
     /// Runs the world. If something does not hold, the faults are made as few and as mild as it takes
     /// for that not to hold, and the outcome is that of the smallest run that fails: with the faults that
     /// are left, and what happened last. Shrinking runs the world again some dozens of times.
@@ -183,9 +189,35 @@ impl World {
     /// As [`World::run`].
     #[must_use]
     pub fn run_once(&self) -> Outcome {
+        self.take(Take::First)
+    }
+
+    /// Runs the world twice, and does not shrink. Where the runs differ, something in them depends on
+    /// more than the seed: the violation `same-every-time` tells at which event they part.
+    ///
+    /// ```
+    /// use umbel_sims::{Faults, World};
+    ///
+    /// let world = World::new(7).nodes(2, |host| async move { host.node().start().await });
+    /// let outcome = world.faults(Faults::none()).run_twice();
+    /// assert!(outcome.ok, "{outcome}");
+    /// ```
+    ///
+    /// # Panics
+    /// As [`World::run`].
+    #[must_use]
+    pub fn run_twice(&self) -> Outcome {
+        twice::twice(self.keep_lines, |taking| {
+            let mut world = self.clone();
+            world.keep_lines = taking.keep_lines;
+            world.take(taking.take)
+        })
+    }
+
+    fn take(&self, take: Take) -> Outcome {
         let world = self.clone();
         // Futures of debug builds are deep.
-        let thread = std::thread::Builder::new().name("umbel-sim".to_owned()).stack_size(16 << 20);
+        let thread = std::thread::Builder::new().name(take.thread()).stack_size(16 << 20);
         let run = thread.spawn(move || Run::new(&world).finish());
         match run.expect("the system has a thread to give").join() {
             Ok(outcome) => outcome,
@@ -198,7 +230,7 @@ impl World {
     pub fn planned(&self) -> Vec<Planned> {
         // Of chance of their own, so that a run in which they are given is the run in which they are
         // drawn.
-        let mut chance = crate::chance::Chance::new(self.seed).fork();
+        let mut chance = Chance::new(self.seed).fork();
         self.faults.plan(&mut chance, self.programs.len(), self.lasts)
     }
 }

@@ -1,5 +1,8 @@
 //! Whole nodes in a world.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use umbel_sims::{Faults, Options, Scenario, World};
 
 fn three(seed: u64) -> World {
@@ -29,6 +32,19 @@ fn a_run_in_which_the_faults_are_given_is_the_run_in_which_they_were_drawn() {
         let given = three(seed).faults(Faults::Planned(drawn.faults.clone())).run_once();
         assert_eq!(drawn.trace, given.trace);
     }
+}
+
+#[test]
+fn a_world_that_depends_on_more_than_its_seed_is_told_where_its_two_runs_part() {
+    let lucky = Arc::new(AtomicU64::new(0));
+    let world = World::new(1).faults(Faults::none()).nodes(2, move |host| {
+        host.note(format_args!("number {}", lucky.fetch_add(1, Ordering::Relaxed)));
+        async move { host.node().start().await }
+    });
+    let outcome = world.run_twice();
+    assert!(outcome.has_parted(), "{outcome}");
+    let told = outcome.to_string();
+    assert!(told.contains("invariant=same-every-time") && told.contains("number"), "{told}");
 }
 
 #[test]
