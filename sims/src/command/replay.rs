@@ -59,9 +59,8 @@ fn tell(outcome: &Outcome, trace: bool) -> io::Result<()> {
         let (invariant, at) = (&violation.invariant, violation.at_seconds);
         writeln!(out, "{at:>11.6}s VIOLATED {invariant}: {}", violation.what)?;
     }
-    match outcome.settled_after_seconds {
-        Some(after) => writeln!(out, "well {after:.2} s after the faults had ended")?,
-        None => writeln!(out, "never well after the faults had ended")?,
+    if let Some(after) = outcome.settled_after_seconds {
+        writeln!(out, "well {after:.2} s after the faults had ended")?;
     }
     out.flush()
 }

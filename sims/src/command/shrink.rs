@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use umbel_sims::{Options, Outcome};
+use umbel_sims::{Options, Outcome, Planned};
 
 use crate::command::choice::One;
 use crate::command::faults::FaultsArgument;
@@ -45,7 +45,29 @@ pub(crate) fn shrink(arguments: &ShrinkArguments) -> Result<Ending, Trouble> {
     let replay = chosen.replay_of(&outcome);
     let outcome = Outcome { replay: Some(replay), ..outcome };
     eprintln!("{outcome}");
-    let list = serde_json::to_string_pretty(&outcome.faults).map_err(io::Error::from)?;
-    writeln!(io::stdout(), "{list}")?;
+    writeln!(io::stdout(), "{}", list(&outcome.faults)?)?;
     Ok(Ending::Violated)
+}
+
+/// A list that one can edit: a fault a line.
+fn list(faults: &[Planned]) -> io::Result<String> {
+    let lines: Vec<_> = faults.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    Ok(if lines.is_empty() { "[]".to_owned() } else { format!("[\n  {}\n]", lines.join(",\n  ")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use umbel_sims::Fault;
+
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_line_for_each_fault_and_is_read_as_it_was_written() {
+        let reset = |at_ms| Planned { at_ms, fault: Fault::Reset { a: 0, b: 1 } };
+        for faults in [vec![], vec![reset(1)], vec![reset(1), reset(2)]] {
+            let text = list(&faults).expect("faults are plain data");
+            let read: Vec<Planned> = serde_json::from_str(&text).expect("it is JSON");
+            assert_eq!((&read, text.matches("reset").count()), (&faults, faults.len()));
+        }
+    }
 }
