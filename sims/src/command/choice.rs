@@ -3,6 +3,7 @@
 use umbel_sims::{Outcome, Planned, Scenario, scenarios};
 
 use crate::command::Trouble;
+use crate::command::pool::has_panicked;
 
 /// Those that the user names, or all.
 #[derive(clap::Args)]
@@ -81,7 +82,8 @@ impl Chosen {
 
     /// The line that replays an outcome which may have been shrunk.
     pub(crate) fn replay_of(&self, outcome: &Outcome) -> String {
-        let has_list = self.scenario.admits(outcome.seed, &outcome.faults).is_ok();
+        let has_list =
+            !has_panicked(outcome) && self.scenario.admits(outcome.seed, &outcome.faults).is_ok();
         self.replay(outcome.seed, has_list.then_some(&outcome.faults))
     }
 }

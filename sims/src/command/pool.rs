@@ -43,7 +43,7 @@ pub(crate) struct Done {
 pub(crate) struct Jobs {
     scenarios: Vec<Scenario>,
     from: u64,
-    /// How many seeds are left, that of which the next job is among them.
+    /// How many seeds are left, with the one whose turn it is.
     left: u64,
     begun: u64,
     index: usize,
@@ -186,6 +186,14 @@ fn run(job: &Job) -> Outcome {
     })
 }
 
+/// What is violated where a run panics.
+const DOES_NOT_PANIC: &str = "does-not-panic";
+
+/// Whether a run has panicked: then it has told neither its faults nor what happened.
+pub(crate) fn has_panicked(outcome: &Outcome) -> bool {
+    outcome.violations.first().is_some_and(|first| first.invariant == DOES_NOT_PANIC)
+}
+
 /// What became of a run, which may have panicked: then that is what does not hold.
 pub(crate) fn caught(scenario: &Scenario, seed: u64, run: impl FnOnce() -> Outcome) -> Outcome {
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
@@ -201,7 +209,7 @@ pub(crate) fn caught(scenario: &Scenario, seed: u64, run: impl FnOnce() -> Outco
             sim_seconds: 0.0,
             settled_after_seconds: None,
             violations: vec![Violation {
-                invariant: "does-not-panic".to_owned(),
+                invariant: DOES_NOT_PANIC.to_owned(),
                 at_seconds: 0.0,
                 what,
             }],
@@ -243,6 +251,8 @@ mod tests {
     fn a_run_that_panics_is_one_that_does_not_hold() {
         let scenario = scenarios()[0];
         let outcome = caught(&scenario, 3, || panic!("on {}", "purpose"));
-        assert!(!outcome.ok && outcome.violations[0].what == "on purpose");
+        assert!(
+            !outcome.ok && has_panicked(&outcome) && outcome.violations[0].what == "on purpose"
+        );
     }
 }

@@ -6,14 +6,14 @@ use umbel_sims::{Options, Outcome, Planned};
 
 use crate::command::choice::One;
 use crate::command::faults::FaultsArgument;
-use crate::command::pool::caught;
+use crate::command::pool::{caught, has_panicked};
 use crate::command::progress::Progress;
 use crate::command::{Ending, Trouble};
 
 pub(crate) const HELP: &str = "\
 Prints the list as JSON to standard output, and all else to standard error. With --faults it begins
 with that list instead of the seed's own faults.
-Status: 1 the list is printed, 0 the seed holds and nothing is printed.
+Status: 1 the list is printed, 0 the seed holds and nothing is printed. A run that panics is not shrunk.
 
 Examples:
   umbel-sim shrink 4197 > faults.json
@@ -45,6 +45,9 @@ pub(crate) fn shrink(arguments: &ShrinkArguments) -> Result<Ending, Trouble> {
     let replay = chosen.replay_of(&outcome);
     let outcome = Outcome { replay: Some(replay), ..outcome };
     eprintln!("{outcome}");
+    if has_panicked(&outcome) {
+        return Ok(Ending::Violated);
+    }
     writeln!(io::stdout(), "{}", list(&outcome.faults)?)?;
     Ok(Ending::Violated)
 }
