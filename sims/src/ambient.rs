@@ -69,7 +69,7 @@ const MONOTONIC_SPAN_SECONDS: u64 = 1 << 26;
 
 /// What a simulated thread takes for the operating system: a function of a seed.
 ///
-/// The clocks stand still but for [`set_now`]; there is one CPU, and a thread cannot be started.
+/// The clocks stand still but for [`set_now`]; there is one CPU. A thread that is started is a breach.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ambient {
     /// Where the draws begin.
@@ -144,7 +144,7 @@ impl Ambient {
 thread_local! {
     /// Of a thread that is simulated.
     static AMBIENT: Cell<Option<Ambient>> = const { Cell::new(None) };
-    static THREADS_REFUSED: Cell<u64> = const { Cell::new(0) };
+    static THREADS_STARTED: Cell<u64> = const { Cell::new(0) };
     static WALL_CLOCK_READS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn real<T>(work: impl FnOnce() -> T) -> T {
 /// What simulated code did that it must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Breach {
-    /// It tried to start threads: none was started, and whoever tried was told `EPERM`.
+    /// It started threads. They are real ones, which nothing here drives.
     Thread {
         /// How often.
         times: u64,
@@ -192,7 +192,7 @@ impl fmt::Display for Breach {
         match self {
             Self::Thread { times } => write!(
                 f,
-                "simulated code tried to start a thread ({times}x, refused as not permitted): use \
+                "simulated code has started a thread ({times}x), whose time is not the world's: use \
                  tokio::spawn, and no spawn_blocking"
             ),
             Self::WallClock { reads } => write!(
@@ -206,7 +206,7 @@ impl fmt::Display for Breach {
 
 /// What was done on this thread since it was asked last, or since [`Ambient::enter`].
 pub(crate) fn take_breaches() -> Vec<Breach> {
-    let (times, reads) = (THREADS_REFUSED.take(), WALL_CLOCK_READS.take());
+    let (times, reads) = (THREADS_STARTED.take(), WALL_CLOCK_READS.take());
     let mut breaches = Vec::new();
     if times > 0 {
         breaches.push(Breach::Thread { times });
@@ -243,11 +243,10 @@ fn read_monotonic_clock() -> Option<Duration> {
     AMBIENT.get().map(|ambient| ambient.monotonic_now())
 }
 
-/// Whether this thread is simulated and may start none; that it tried is noted.
-fn refuse_thread() -> bool {
-    let refused = is_simulated();
-    if refused {
-        THREADS_REFUSED.set(THREADS_REFUSED.get().saturating_add(1));
+/// A thread that is simulated may start none. One that does gets it, for tokio would wait for ever for
+/// a thread that it was refused; that it did is noted.
+fn note_thread() {
+    if is_simulated() {
+        THREADS_STARTED.set(THREADS_STARTED.get().saturating_add(1));
     }
-    refused
 }

@@ -9,7 +9,7 @@ use crate::chance::Chance;
 /// Something that goes wrong. Machines are named by their number, from 0; times are in milliseconds of
 /// the world's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The process is killed; its machine closes its connections. It is started again afterwards.
     Kill {
@@ -225,6 +225,7 @@ impl Fault {
 
 /// A fault and when it comes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Planned {
     /// When, in milliseconds from the start.
     pub at_ms: u64,

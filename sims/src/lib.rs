@@ -59,6 +59,7 @@ mod shrink;
 mod snapshot;
 mod standing;
 mod trace;
+mod twice;
 mod world;
 
 #[doc = include_str!("../GUIDE.md")]
@@ -71,7 +72,7 @@ pub use fault::{Fault, Faults, Planned};
 pub use host::Host;
 pub use outcome::{Outcome, Violation};
 pub use record::{Conclusion, Record, Recorded};
-pub use scenarios::{Options, Scenario, scenarios};
+pub use scenarios::{NotAdmitted, Options, Scenario, scenarios};
 pub use snapshot::Snapshot;
 pub use standing::Standing;
 pub use world::{MACHINES_MAX, World};

@@ -1,18 +1,29 @@
-//! `umbel-sim`: runs seeds, and replays one.
+//! `umbel-sim`: runs scenarios with many seeds, and replays and shrinks those that fail.
+
+mod command;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use umbel_sims::Outcome;
-use umbel_sims::decisions::{Decisions, Mutant};
 
-/// One seed in so many is run twice, and both runs must be the same.
-const TWICE: u64 = 50;
+use crate::command::{bench, list, replay, run, shrink};
 
-/// Simulates Umbel clusters under seeded faults.
+const EXAMPLES: &str = "\
+Examples:
+  umbel-sim run                                  500 seeds of every scenario
+  umbel-sim run --scenario standard --seeds 5000 --time-budget 3m
+  umbel-sim run --from 1000 --seeds 100 --json   one JSON object a line
+  umbel-sim replay 4197 --trace                  all that happened with this seed
+  umbel-sim shrink 4197 > faults.json            the fewest faults with which it fails
+  umbel-sim replay 4197 --faults faults.json     ... and with these, edited or not
+
+The same seed is the same run, on every machine and in every build: of a failure, the seed and the
+list of faults are all that has to be written down.
+Status: 0 all held, 1 something did not, 2 usage or input, 130 ended by Ctrl-C.";
+
+/// Simulates Umbel clusters under seeded faults
 #[derive(Parser)]
-#[command(name = "umbel-sim", version, arg_required_else_help = true)]
+#[command(name = "umbel-sim", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -20,167 +31,34 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run seeds one after the other; exit status 1 if one fails
-    Run {
-        /// How many seeds
-        #[arg(long, default_value_t = 500)]
-        seeds: u64,
-        /// The first seed
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-        /// One JSON object a line for each run, instead of a summary
-        #[arg(long)]
-        json: bool,
-        /// Plant a bug, to see it caught
-        #[arg(long, value_parser = mutant)]
-        mutant: Option<Mutant>,
-    },
+    /// Run many seeds; those that fail are told with their faults, and how to replay them
+    #[command(after_help = run::HELP)]
+    Run(run::RunArguments),
     /// Run one seed again, and tell its faults and what was found
-    Replay {
-        /// The seed
-        seed: u64,
-        /// Tell everything that happened
-        #[arg(long)]
-        trace: bool,
-        /// Plant a bug, to see it caught
-        #[arg(long, value_parser = mutant)]
-        mutant: Option<Mutant>,
-    },
+    #[command(after_help = replay::HELP)]
+    Replay(replay::ReplayArguments),
+    /// Find the fewest and mildest faults with which a seed fails
+    #[command(after_help = shrink::HELP)]
+    Shrink(shrink::ShrinkArguments),
+    /// List the scenarios, and the bugs that can be planted in them
+    List,
+    /// Measure how many seeds a core runs in a minute
+    #[command(after_help = bench::HELP)]
+    Bench(bench::BenchArguments),
 }
 
 fn main() -> ExitCode {
-    let planted = |mutant| match mutant {
-        Some(bug) => Decisions::new().mutant(bug),
-        None => Decisions::new(),
+    let arguments = Arguments::parse();
+    if let Err(why) = umbel_sims::in_force() {
+        eprintln!("umbel-sim: {why}");
+        return ExitCode::from(2);
+    }
+    let ended = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Shrink(arguments) => shrink::shrink(&arguments),
+        Command::List => list::list(),
+        Command::Bench(arguments) => bench::bench(&arguments),
     };
-    let well = match Arguments::parse().command {
-        Command::Run { seeds, from, json, mutant } => {
-            run(planted(mutant), &Seeds { from, count: seeds, replay: replay_line(mutant) }, json)
-        }
-        Command::Replay { seed, trace, mutant } => {
-            let scenario = planted(mutant);
-            replay(if trace { scenario.keep_lines() } else { scenario }, seed)
-        }
-    };
-    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Which seeds are run, and how one is replayed.
-struct Seeds {
-    from: u64,
-    count: u64,
-    replay: String,
-}
-
-fn mutant(name: &str) -> Result<Mutant, String> {
-    let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
-    found.ok_or_else(|| format!("the bugs that can be planted are {:?}", Mutant::ALL))
-}
-
-fn replay_line(mutant: Option<Mutant>) -> String {
-    let planted = mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant:?}"));
-    format!("cargo run -p umbel-sims --bin umbel-sim -- replay{planted}")
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "how long it took is told to a person; no run sees it"
-)]
-fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let began = Instant::now();
-    let done = work();
-    (done, began.elapsed())
-}
-
-fn run(scenario: Decisions, seeds: &Seeds, json: bool) -> bool {
-    let Seeds { from, count: seeds, replay } = seeds;
-    let (from, seeds) = (*from, *seeds);
-    let (mut failed, mut twice, mut simulated) = (0_u64, 0_u64, 0.0);
-    let mut slowest: Option<(f64, u64)> = None;
-    let ((), took) = timed(|| {
-        for seed in from..from.saturating_add(seeds) {
-            let (outcome, took) = timed(|| scenario.run(seed));
-            let mut well = outcome.ok;
-            if seed % TWICE == 0 {
-                twice += 1;
-                if scenario.run(seed).trace != outcome.trace {
-                    well = false;
-                    tell_parting(&scenario, seed, replay);
-                }
-            }
-            simulated += outcome.sim_seconds;
-            if let Some(after) = outcome.settled_after_seconds
-                && slowest.is_none_or(|(slowest, _)| after > slowest)
-            {
-                slowest = Some((after, seed));
-            }
-            failed += u64::from(!well);
-            if json {
-                print_json(&outcome, well, took);
-            }
-            if !outcome.ok {
-                tell_violations(&outcome, replay);
-            }
-        }
-    });
-    if !json {
-        let last = from.saturating_add(seeds).saturating_sub(1);
-        println!(
-            "{}: seeds {from} to {last}, {} of {seeds} ok, {twice} run twice, {simulated:.0} s \
-             simulated in {:.1} s",
-            Decisions::NAME,
-            seeds - failed,
-            took.as_secs_f64()
-        );
-        if let Some((after, seed)) = slowest {
-            println!("the slowest was well {after:.2} s after the faults had ended (seed {seed})");
-        }
-    }
-    failed == 0
-}
-
-fn print_json(outcome: &Outcome, well: bool, took: Duration) {
-    let mut line = serde_json::to_value(outcome).expect("an outcome is plain data");
-    line["ok"] = well.into();
-    line["wall_ms"] = (took.as_secs_f64() * 1000.0).into();
-    println!("{line}");
-}
-
-fn tell_violations(outcome: &Outcome, replay: &str) {
-    let Outcome { seed, trace, .. } = outcome;
-    if let Some(first) = outcome.violations.first() {
-        let (invariant, at) = (&first.invariant, first.at_seconds);
-        eprintln!("FAIL seed={seed} invariant={invariant} at={at:.3}s trace={trace}");
-        eprintln!("  {}", first.what);
-    }
-    eprintln!("replay: {replay} {seed}");
-}
-
-fn tell_parting(scenario: &Decisions, seed: u64, replay: &str) {
-    eprintln!("FAIL seed={seed} two runs of it differ");
-    if let Some((one, other)) = scenario.part(seed) {
-        eprintln!("  first at {one}\n       not {other}");
-    }
-    eprintln!("replay: {replay} {seed}");
-}
-
-fn replay(scenario: Decisions, seed: u64) -> bool {
-    let outcome = scenario.run(seed);
-    let Outcome { events, sim_seconds, .. } = &outcome;
-    println!("seed {seed}: {events} events, {sim_seconds} s, trace {}", outcome.trace);
-    for planned in &outcome.faults {
-        println!("{:>9.3}s {:?}", planned.at().as_secs_f64(), planned.fault);
-    }
-    for line in &outcome.lines {
-        println!("{line}");
-    }
-    for violation in &outcome.violations {
-        let (invariant, at) = (&violation.invariant, violation.at_seconds);
-        println!("{at:>9.3}s VIOLATED {invariant}: {}", violation.what);
-    }
-    match outcome.settled_after_seconds {
-        Some(after) => println!("well {after:.2} s after the faults had ended"),
-        None => println!("never well after the faults had ended"),
-    }
-    outcome.ok
+    ended.map_or_else(|trouble| trouble.tell(), |ending| ending.status())
 }

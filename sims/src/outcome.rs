@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::decisions::Decisions;
 use crate::fault::Planned;
+use crate::twice::SAME_EVERY_TIME;
 
 /// Something that must hold and did not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,7 +45,7 @@ pub struct Outcome {
     /// All that happened, where that was asked for.
     #[serde(skip)]
     pub lines: Vec<String>,
-    /// The line that replays it.
+    /// The command that replays it, whole.
     #[serde(skip)]
     pub replay: Option<String>,
 }
@@ -51,11 +53,25 @@ pub struct Outcome {
 /// How many of the last lines of each machine a failing run tells.
 const LAST_LINES: usize = 6;
 
+/// How much of each. All of it is told by a replay with its trace.
+const LINE_CHARS_MAX: usize = 240;
+
 impl Outcome {
+    /// Whether it was run twice and the two runs differ.
+    #[must_use]
+    pub fn has_parted(&self) -> bool {
+        self.violations.first().is_some_and(|first| first.invariant == SAME_EVERY_TIME)
+    }
+
     /// The last that happened on each machine, in order; empty without [`Outcome::lines`].
     fn last_lines(&self) -> Vec<&str> {
-        let machine =
-            |line: &str| line.split(' ').find(|word| word.starts_with('m')).map(str::to_owned);
+        // The word after the time: `m0`, or a life such as `n0#3` where there are no machines.
+        let machine = |line: &str| {
+            let word = line.split_whitespace().nth(1)?;
+            let name = word.split('#').next()?;
+            let number = name.strip_prefix(['m', 'n'])?;
+            number.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.to_owned())
+        };
         let mut told = BTreeMap::<_, usize>::new();
         let mut last: Vec<_> = self
             .lines
@@ -85,13 +101,18 @@ impl fmt::Display for Outcome {
             "FAIL {scenario} seed={seed} invariant={invariant} at={at_seconds:.3}s trace={trace}"
         )?;
         writeln!(f, "  {what}")?;
-        let faults = serde_json::to_string(&self.faults).map_err(|_| fmt::Error)?;
-        writeln!(f, "faults: {faults}")?;
+        if self.scenario != Decisions::NAME {
+            let faults = serde_json::to_string(&self.faults).map_err(|_| fmt::Error)?;
+            writeln!(f, "faults: {faults}")?;
+        }
         for line in self.last_lines() {
-            writeln!(f, "  {line}")?;
+            match line.char_indices().nth(LINE_CHARS_MAX) {
+                Some((end, _)) => writeln!(f, "  {}…", &line[..end])?,
+                None => writeln!(f, "  {line}")?,
+            }
         }
         match &self.replay {
-            Some(replay) => write!(f, "replay: {replay} {seed}"),
+            Some(replay) => write!(f, "replay: {replay}"),
             None => write!(f, "replay: World::new({seed}) with these faults"),
         }
     }

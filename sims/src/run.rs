@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
             violations: self.violations,
             faults: self.plan,
             lines: trace.take_lines(),
-            replay: self.world.replay.clone(),
+            replay: self.world.replay_line(),
         }
     }
 

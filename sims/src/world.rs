@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use umbel_cluster::Node;
 
 use crate::ambient::{Ambient, Runtimes, in_force};
+use crate::chance::Chance;
 use crate::fault::{Faults, Planned};
 use crate::host::Host;
 use crate::invariants::Check;
@@ -17,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::run::Run;
 use crate::shrink;
 use crate::snapshot::Snapshot;
+use crate::twice::{self, Take};
 
 /// How many machines a world may have.
 pub const MACHINES_MAX: usize = 64;
@@ -45,7 +47,6 @@ pub struct World {
     pub(crate) settles_within: Duration,
     pub(crate) checks: Vec<Check>,
     pub(crate) keep_lines: bool,
-    perturbed: bool,
     pub(crate) replay: Option<String>,
 }
 
@@ -69,7 +70,6 @@ impl World {
             settles_within: Duration::from_secs(40),
             checks: Vec::new(),
             keep_lines: false,
-            perturbed: false,
             replay: None,
         }
     }
@@ -168,6 +168,10 @@ impl World {
         self
     }
 
+    pub(crate) fn replay_line(&self) -> Option<String> {
+        self.replay.as_ref().map(|command| format!("{command} {}", self.seed))
+    }
+
     /// Runs the world. If something does not hold, the faults are made as few and as mild as it takes
     /// for that not to hold, and the outcome is that of the smallest run that fails: with the faults that
     /// are left, and what happened last. Shrinking runs the world again some dozens of times.
@@ -188,12 +192,42 @@ impl World {
     /// As [`World::run`].
     #[must_use]
     pub fn run_once(&self) -> Outcome {
+        self.take(Take::First)
+    }
+
+    /// Runs the world twice, and does not shrink. The second time, whoever asks the operating system for
+    /// time or chance, past the node's clock and seed, is told something else. Where the runs differ,
+    /// something in them depends on more than the seed: the violation `same-every-time` tells at which
+    /// event they part.
+    ///
+    /// ```
+    /// use umbel_sims::{Faults, World};
+    ///
+    /// let world = World::new(7).nodes(2, |host| async move { host.node().start().await });
+    /// let outcome = world.faults(Faults::none()).run_twice();
+    /// assert!(outcome.ok, "{outcome}");
+    /// ```
+    ///
+    /// # Panics
+    /// As [`World::run`].
+    #[must_use]
+    pub fn run_twice(&self) -> Outcome {
+        twice::twice(self.keep_lines, |taking| {
+            let mut world = self.clone();
+            world.keep_lines = taking.keep_lines;
+            world.take(taking.take)
+        })
+    }
+
+    fn take(&self, take: Take) -> Outcome {
         let world = self.clone();
         let mut runtimes = Runtimes::new().unwrap_or_else(|why| panic!("{why}"));
-        let ambient =
-            if self.perturbed { Ambient::perturbed(self.seed) } else { Ambient::new(self.seed) };
+        let ambient = match take {
+            Take::First => Ambient::new(self.seed),
+            Take::Second => Ambient::perturbed(self.seed),
+        };
         // Futures of debug builds are deep.
-        let thread = std::thread::Builder::new().name("umbel-sim".to_owned()).stack_size(16 << 20);
+        let thread = std::thread::Builder::new().name(take.thread()).stack_size(16 << 20);
         let run = thread.spawn(move || {
             let runtimes = runtimes.seeded(world.seed).enable_time().start_paused(true);
             ambient.enter(|| Run::new(&world, runtimes).finish())
@@ -204,17 +238,12 @@ impl World {
         }
     }
 
-    /// The same world, but that whoever asks the operating system for time or chance, past the node's
-    /// clock and seed, is told something else. A run may not depend on that: its trace must be the same.
-    pub fn perturbed(mut self) -> Self {
-        self.perturbed = true;
-        self
-    }
-
     /// The faults that a run of this world meets.
     #[must_use]
     pub fn planned(&self) -> Vec<Planned> {
-        let mut chance = crate::chance::Chance::new(self.seed);
+        // Of chance of their own, so that a run in which they are given is the run in which they are
+        // drawn.
+        let mut chance = Chance::of(self.seed, &[u64::MAX]);
         self.faults.plan(&mut chance, self.programs.len(), self.lasts)
     }
 }

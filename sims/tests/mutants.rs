@@ -39,10 +39,10 @@ fn every_mutant_is_caught_by_the_invariant_that_is_there_for_it() {
 #[test]
 fn planted_chance_is_caught_by_running_a_seed_twice_and_the_first_difference_is_told() {
     let scenario = Decisions::new().mutant(Mutant::HashOrder);
-    let differs = (0..SEEDS).find(|seed| scenario.run(*seed).trace != scenario.run(*seed).trace);
-    let seed = differs.expect("two runs differ");
-    let (one, other) = scenario.part(seed).expect("so they part somewhere");
-    assert_ne!(one, other);
+    let differs = (0..SEEDS).map(|seed| scenario.run_twice(seed)).find(|outcome| !outcome.ok);
+    let outcome = differs.expect("two runs differ");
+    let what = &outcome.violations[0].what;
+    assert!(outcome.has_parted() && what.contains("part at event"), "{outcome}");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     for seed in 0..20 {
         let (one, again) = (Decisions::new().run(seed), Decisions::new().run(seed));
         assert_eq!((&one.trace, one.events), (&again.trace, again.events));
-        assert_eq!(Decisions::new().part(seed), None);
+        assert!(Decisions::new().run_twice(seed).ok);
         assert_ne!(one.trace, Decisions::new().run(seed + 1).trace);
     }
 }

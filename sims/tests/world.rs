@@ -1,5 +1,8 @@
 //! Whole nodes in a world.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use umbel_sims::{Faults, Options, Scenario, World};
 
 fn three(seed: u64) -> World {
@@ -20,6 +23,28 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         assert_eq!((&one.trace, one.events), (&again.trace, again.events));
         assert_ne!(one.trace, three(seed + 1).run().trace);
     }
+}
+
+#[test]
+fn a_run_in_which_the_faults_are_given_is_the_run_in_which_they_were_drawn() {
+    for seed in 0..3 {
+        let drawn = three(seed).run_once();
+        let given = three(seed).faults(Faults::Planned(drawn.faults.clone())).run_once();
+        assert_eq!(drawn.trace, given.trace);
+    }
+}
+
+#[test]
+fn a_world_that_depends_on_more_than_its_seed_is_told_where_its_two_runs_part() {
+    let lucky = Arc::new(AtomicU64::new(0));
+    let world = World::new(1).faults(Faults::none()).nodes(2, move |host| {
+        host.note(format_args!("number {}", lucky.fetch_add(1, Ordering::Relaxed)));
+        async move { host.node().start().await }
+    });
+    let outcome = world.run_twice();
+    assert!(outcome.has_parted(), "{outcome}");
+    let told = outcome.to_string();
+    assert!(told.contains("invariant=same-every-time") && told.contains("number"), "{told}");
 }
 
 #[test]
@@ -46,10 +71,9 @@ fn the_standard_scenario_holds() {
 
 #[test]
 fn nothing_depends_on_what_the_operating_system_says() {
+    let scenario = Scenario::named("standard").expect("it is the first of the list");
     for seed in 0..6 {
-        let world = Scenario::named("standard").expect("it is the first of the list").world(seed);
-        let world = world.expect("it is a world");
-        let (one, other) = (world.run_once(), world.clone().perturbed().run_once());
-        assert_eq!(one.trace, other.trace, "seed {seed}");
+        let outcome = scenario.run_twice(seed, &Options::default());
+        assert!(outcome.ok, "{outcome}");
     }
 }

@@ -254,8 +254,7 @@ unsafe extern "C" fn time(copy: *mut time_t) -> time_t {
     }
 }
 
-/// All threads are started here, std's and C's. One that is refused is refused as *not permitted*, since
-/// `EAGAIN`, the other error that it may give, has some callers try again or wait.
+/// All threads are started here, std's and C's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_create(
     thread: *mut pthread_t,
@@ -263,9 +262,7 @@ unsafe extern "C" fn pthread_create(
     main: Main,
     argument: *mut c_void,
 ) -> c_int {
-    if super::refuse_thread() {
-        return libc::EPERM;
-    }
+    super::note_thread();
     // SAFETY: the type is that of `pthread_create(3)`, and the arguments are the caller's.
     unsafe {
         match hidden(|all| &all.pthread_create, c"pthread_create") {

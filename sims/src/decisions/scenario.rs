@@ -8,6 +8,7 @@ use crate::decisions::invariants::has_converged;
 use crate::decisions::mutant::Mutant;
 use crate::decisions::world::World;
 use crate::outcome::Outcome;
+use crate::twice::{self, Taking};
 
 /// When faults end.
 const FAULTS_END: Duration = Duration::from_secs(20);
@@ -102,15 +103,12 @@ impl Decisions {
         }
     }
 
-    /// Runs one seed twice; the first event at which the two runs part, if they do, one line of each.
+    /// Runs one seed twice. Where the runs differ, the violation `same-every-time` tells at which event
+    /// they part.
     #[must_use]
-    pub fn part(&self, seed: u64) -> Option<(String, String)> {
-        let (one, other) = (self.keep_lines().run(seed), self.keep_lines().run(seed));
-        let longest = one.lines.len().max(other.lines.len());
-        let line = |lines: &[String], index: usize| {
-            lines.get(index).cloned().unwrap_or_else(|| "(the end)".to_owned())
-        };
-        let pairs = (0..longest).map(|index| (line(&one.lines, index), line(&other.lines, index)));
-        pairs.into_iter().find(|(one, other)| one != other)
+    pub fn run_twice(&self, seed: u64) -> Outcome {
+        twice::twice(self.keep_lines, |Taking { keep_lines, .. }| {
+            Self { keep_lines, ..*self }.run(seed)
+        })
     }
 }
