@@ -62,11 +62,21 @@ impl Peers {
         (peer.incarnation == Some(node.incarnation)).then_some(link.id)
     }
 
+    /// Whether the peer has opened a link's first lane and not yet its second.
+    fn has_begun_link(&self, node: &NodeId) -> bool {
+        let peer = self.roster.peers.get(&node.name);
+        let peer = peer.filter(|peer| peer.incarnation == Some(node.incarnation));
+        peer.and_then(|peer| peer.link.as_ref()).is_some_and(|link| !link.up)
+    }
+
     fn member_changed(&mut self, turn: &mut Turn, event: MemberEvent) {
         let node = event.member.node.clone();
         if event.state.is_over() {
             if let Some(link) = self.link_with(&node) {
                 self.link_of_the_dead(turn, &node.name, link);
+            } else if self.has_begun_link(&node) {
+                // Or it would come up yet, and a life that is over with it.
+                self.end_link(turn, &node.name, LinkEnd::Down);
             }
         } else if event.state == MemberState::Joining {
             self.hear_of(turn, &event.member);

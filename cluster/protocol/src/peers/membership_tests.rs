@@ -35,6 +35,21 @@ fn a_peer_whose_link_breaks_is_suspect_until_it_is_linked_again() {
     assert_eq!(bench.events, told.map(|state| (node("a", 1), state)));
 }
 
+/// Simulation, `decisions` seed 1255: a cut held up the second lane of a link that a suspect had begun.
+#[test]
+fn a_link_that_is_not_up_when_its_peer_is_declared_down_never_comes_up() {
+    let mut bench = Bench::new();
+    bench.let_in(node("a", 1), 7);
+    bench.gossip(7, &[]);
+    bench.step(PeersInput::LinkDown { link: LinkId(7), why: broken() });
+    assert_eq!(bench.hello(hello(node("a", 1), 8)), Ok(vec![]), "a suspect may come again");
+    let outputs = bench.pass(secs(3));
+    assert_eq!(bench.member("a"), Some(MemberState::Down));
+    let close = |why| PeersOutput::Close { link: LinkId(8), why };
+    assert!(outputs.contains(&close(LinkEnd::Down)), "{outputs:?}");
+    assert_eq!(bench.link_up(node("a", 1), 8), [close(LinkEnd::Unwanted)]);
+}
+
 #[test]
 fn nobody_makes_a_peer_suspect_that_is_heard() {
     let mut bench = Bench::new();
