@@ -285,12 +285,13 @@ impl Process {
 
 /// Tells what a node is told of members.
 async fn tap(node: Node, shared: Arc<Shared>, place: Place) {
-    let mut watch = node.watch_members();
-    let id = || node.id();
+    // Which life was told: the node may have become another one since.
+    let (mut watch, mut at) = (node.watch_members(), node.id());
     loop {
         let events = match watch.changed().await {
             MemberChange::Is(event) => vec![event],
             MemberChange::Renewed(node) => {
+                at = node.clone();
                 shared.record(place, Record::Renewed { node });
                 continue;
             }
@@ -298,7 +299,8 @@ async fn tap(node: Node, shared: Arc<Shared>, place: Place) {
             _ => continue,
         };
         for event in events {
-            let record = Record::Member { at: id(), of: event.member.node, state: event.state };
+            let record =
+                Record::Member { at: at.clone(), of: event.member.node, state: event.state };
             shared.record(place, record);
         }
     }

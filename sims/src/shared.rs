@@ -44,7 +44,8 @@ impl Shared {
             network.note(format_args!("m{} {record:?}", place.machine));
             let at = network.now();
             drop(network);
-            self.records.lock().push(Recorded { at, machine: place.machine, record });
+            let Place { machine, life: process } = place;
+            self.records.lock().push(Recorded { at, machine, process, record });
         }
     }
 

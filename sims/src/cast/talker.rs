@@ -44,7 +44,7 @@ struct Talker {
     name: String,
     recorder: Recorder,
     topic: ClusterTopic<News>,
-    /// The last number that each player was told, by node and place among its players.
+    /// The last number that each player was told, by the names of its node and of itself.
     told: BTreeMap<String, u64>,
     published: u64,
     asked: u64,
@@ -99,16 +99,15 @@ impl Talker {
 
     async fn tell(&mut self) {
         let Some(player) = self.player() else { return };
-        let to = format!("{}/{}", player.node, player.metadata["name"]);
+        let to = format!("{}/{}", player.node.name, player.metadata["name"]);
         for _ in 0..=self.below(5) {
             let number = self.told.entry(to.clone()).or_default();
             *number += 1;
-            let (from, number) = (self.name.clone(), *number);
-            let line = Part::Line { from: from.clone(), number };
-            let told = tokio::time::timeout(TELL_WITHIN, player.address.tell(line)).await;
-            if matches!(told, Ok(Ok(()))) {
-                self.recorder.record(Record::Sent { from, to: to.clone(), number });
-            }
+            let (from, to, number) = (self.name.clone(), to.clone(), *number);
+            let line = Part::Line { from: from.clone(), to: to.clone(), number };
+            self.recorder.record(Record::Sent { from, to, number });
+            // Who cannot be told within the time is not.
+            let _ = tokio::time::timeout(TELL_WITHIN, player.address.tell(line)).await;
         }
     }
 
@@ -121,8 +120,7 @@ impl Talker {
         let question = format!("{}?{}", self.name, self.asked);
         let deadline = Duration::from_millis(50 + self.below(2_000));
         let (kind, millis) = (self.below(6), self.below(1_000));
-        let recorder = self.recorder.clone();
-        recorder.record(Record::Asked { question: question.clone(), deadline });
+        let open = Question::ask(question.clone(), deadline, self.recorder.clone());
         self.questions.spawn(async move {
             let text = question.clone();
             let make = |reply| match kind {
@@ -131,14 +129,18 @@ impl Talker {
                 _ => Part::Echo(text, reply),
             };
             let answer = player.address.ask_within(deadline, make).await;
-            let outcome = conclusion(&question, answer);
-            recorder.record(Record::Concluded { question, outcome });
+            open.conclude(match (kind, answer) {
+                (1, Ok(answer)) => Conclusion::Wrong(answer),
+                (_, answer) => conclusion(&question, answer),
+            });
         });
     }
 
     async fn publish(&mut self) {
         self.published += 1;
-        let news = News { publisher: self.name.clone(), number: self.published };
+        let (publisher, number) = (self.name.clone(), self.published);
+        self.recorder.record(Record::Published { publisher: publisher.clone(), number });
+        let news = News { publisher, number };
         // Who cannot be told within the time is not.
         let _ = tokio::time::timeout(TELL_WITHIN, self.topic.publish(news)).await;
     }
@@ -150,8 +152,8 @@ impl Talker {
             let recorder = self.recorder.clone();
             let listener = Listener { subscription: subscription.clone(), recorder };
             let Ok(listener) = self.node.spawn(listener, ()).await else { return };
-            let Ok(forwarding) = self.topic.forward(&listener, Hear::News) else { return };
             self.recorder.record(Record::Subscribed { subscription: subscription.clone() });
+            let Ok(forwarding) = self.topic.forward(&listener, Hear::News) else { return };
             self.listening = Some((subscription, listener, forwarding));
             return;
         };
@@ -171,6 +173,34 @@ impl Talker {
             let player = &players[self.below(players.len() as u64) as usize];
             // One whose mailbox is full stands.
             let _ = player.address.try_tell(Part::Fall);
+        }
+    }
+}
+
+/// A question whose end will be told, whatever it is.
+struct Question {
+    name: String,
+    recorder: Recorder,
+    is_open: bool,
+}
+
+impl Question {
+    fn ask(name: String, deadline: Duration, recorder: Recorder) -> Self {
+        recorder.record(Record::Asked { question: name.clone(), deadline });
+        Self { name, recorder, is_open: true }
+    }
+
+    fn conclude(mut self, outcome: Conclusion) {
+        self.is_open = false;
+        self.recorder.record(Record::Concluded { question: self.name.clone(), outcome });
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.is_open {
+            let (question, outcome) = (self.name.clone(), Conclusion::GivenUp);
+            self.recorder.record(Record::Concluded { question, outcome });
         }
     }
 }
