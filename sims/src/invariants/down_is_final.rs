@@ -1,6 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use umbel_protocol::NodeId;
+use umbel_protocol::{NodeId, PeersConfig};
 
 use super::{Findings, Invariant};
 use crate::record::{Record, Recorded};
@@ -8,12 +9,21 @@ use crate::snapshot::Snapshot;
 
 pub(crate) const NAME: &str = "down-is-final";
 
-/// Whoever was told that a life is down, or has said goodbye, is never told anything else of it, and is
-/// linked with it no more.
+/// After the time that a peer has to learn that it is over.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// Within which time a link with a peer ends whose life is over: two fifths of `silence_max`, for its
+/// goodbye may be under way, or the news of its end.
+pub(super) fn parts_within() -> Duration {
+    PeersConfig::default().silence_max * 2 / 5 + SLACK
+}
+
+/// Whoever was told that a life is down, or has said goodbye, is never told anything else of it, counts it
+/// among the members no more, and is not linked with it for long.
 #[derive(Default)]
 pub(super) struct DownIsFinal {
-    /// Who was told, and of whom.
-    over: BTreeSet<(NodeId, NodeId)>,
+    /// Who was told, of whom, and when.
+    over: BTreeMap<(NodeId, NodeId), Duration>,
 }
 
 impl Invariant for DownIsFinal {
@@ -21,19 +31,26 @@ impl Invariant for DownIsFinal {
         let Record::Member { at, of, state } = &what.record else { return };
         let key = (at.clone(), of.clone());
         if state.is_over() {
-            self.over.insert(key);
-        } else if self.over.contains(&key) {
+            self.over.entry(key).or_insert(what.at);
+        } else if self.over.contains_key(&key) {
             findings.report(NAME, format!("{at} is told that {of} is {state:?} after its end"));
         }
     }
 
     fn stands(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings<'_>) {
         for node in snapshot.nodes {
+            let me = &node.node;
+            let told = |peer: &NodeId| self.over.get(&(me.clone(), peer.clone()));
             let members = node.members.iter().map(|event| &event.member.node);
-            for peer in node.linked.iter().chain(members) {
-                if self.over.contains(&(node.node.clone(), peer.clone())) {
-                    let what = format!("{} still has {peer}, whose end it was told", node.node);
-                    findings.report(NAME, what);
+            for peer in members.filter(|peer| told(peer).is_some()) {
+                findings.report(NAME, format!("{me} has the member {peer}, whose end it was told"));
+            }
+            for peer in node.linked.iter().filter(|_| !node.is_paused) {
+                let Some(told) = told(peer) else { continue };
+                let ago = snapshot.now.saturating_sub((*told).max(node.awake_since));
+                if ago > parts_within() {
+                    let what = format!("{me} is linked with {peer} {ago:?} after it was told");
+                    findings.report(NAME, format!("{what} of its end"));
                 }
             }
         }
@@ -65,12 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn a_link_with_one_who_is_over_is_found() {
+    fn a_link_with_one_who_is_over_is_found_after_a_while() {
         let mut node = standing(0, "a", 1);
         node.linked = vec![life("b", 2)];
         let over = [told(1, 1, MemberState::Down)];
-        assert_eq!(looked::<DownIsFinal>(&over, std::slice::from_ref(&node), &[1]), 0);
+        assert_eq!(looked::<DownIsFinal>(&over, std::slice::from_ref(&node), &[3]), 0);
         let over = [told(1, 2, MemberState::Left)];
-        assert_eq!(looked::<DownIsFinal>(&over, &[node], &[1]), 1);
+        assert_eq!(looked::<DownIsFinal>(&over, std::slice::from_ref(&node), &[2]), 0);
+        assert_eq!(looked::<DownIsFinal>(&over, std::slice::from_ref(&node), &[3]), 1);
+        node.awake_since = Duration::from_secs(2);
+        assert_eq!(looked::<DownIsFinal>(&over, &[node], &[3]), 0);
     }
 }
