@@ -128,6 +128,14 @@ impl Network {
         self.doors.retain(|_, door| door.place() != place);
         if with_power {
             self.due[place.machine].clear();
+            // What a cut holds is with its sender's kernel, which would have sent it again.
+            for connection in self.connections.values_mut() {
+                for side in Side::BOTH {
+                    if connection.way(side).is_some_and(|(from, _)| from == place.machine) {
+                        connection.end(side).take_held();
+                    }
+                }
+            }
         }
         let held: Vec<_> = self
             .connections
