@@ -3,6 +3,7 @@
 
 mod agreement;
 mod asks_end;
+mod bounds;
 mod down_is_final;
 mod intensity;
 mod lives_grow;
@@ -18,6 +19,8 @@ use std::time::Duration;
 
 pub(crate) use self::agreement::disagreement;
 use self::asks_end::AsksEnd;
+use self::bounds::Bounds;
+pub(crate) use self::bounds::Limits;
 use self::down_is_final::DownIsFinal;
 use self::intensity::Intensity;
 use self::lives_grow::LivesGrow;
@@ -59,7 +62,7 @@ pub(crate) trait Invariant {
 pub(crate) struct Invariants(Vec<Box<dyn Invariant>>);
 
 impl Invariants {
-    pub(crate) fn new(checks: &[Check]) -> Self {
+    pub(crate) fn new(checks: &[Check], limits: Limits) -> Self {
         let mut all: Vec<Box<dyn Invariant>> = vec![
             Box::new(LivesGrow::default()),
             Box::new(DownIsFinal::default()),
@@ -70,6 +73,7 @@ impl Invariants {
             Box::new(NoOrphans::default()),
             Box::new(LivingEntries::default()),
             Box::new(TasksEnd),
+            Box::new(Bounds(limits)),
         ];
         all.extend(checks.iter().cloned().map(|check| Box::new(check) as Box<dyn Invariant>));
         Self(all)
@@ -173,7 +177,10 @@ mod tests {
             registry: RegistryView { entries: Vec::new() },
             topics: InterestView { topics: Vec::new() },
             open_asks: 0,
+            unread: Vec::new(),
+            unsent: Vec::new(),
             top_level_actors: 0,
+            tasks: None,
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use umbel_protocol::Identity;
 
 use crate::chance::Chance;
+use crate::mutant::Mutant;
 use crate::trace::Trace;
 
 pub(crate) use self::connection::Side;
@@ -59,6 +60,9 @@ pub(crate) struct Network {
     stalls: BTreeMap<(u64, Side), Duration>,
     due: Vec<Due>,
     sequence: u64,
+    mutant: Option<Mutant>,
+    /// What [`Mutant::Overtakes`] keeps until more is written at the same end.
+    kept_back: BTreeMap<(u64, Side), Payload>,
 }
 
 impl Network {
@@ -76,7 +80,15 @@ impl Network {
             stalls: BTreeMap::new(),
             due: vec![Due::new(); machines],
             sequence: 0,
+            mutant: None,
+            kept_back: BTreeMap::new(),
         }
+    }
+
+    /// With a bug on purpose.
+    pub(crate) fn mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -333,7 +345,22 @@ impl Network {
         if let connection::Written::Bytes(count) = written
             && count > 0
         {
-            self.post(number, side.other(), Payload::Bytes(bytes[..count].to_vec()));
+            let payload = Payload::Bytes(bytes[..count].to_vec());
+            match self.mutant.filter(|_| count == bytes.len() && is_of_actors(bytes)) {
+                Some(Mutant::Repeats) if self.chance.one_in(8) => {
+                    self.post(number, side.other(), payload.clone());
+                    self.post(number, side.other(), payload);
+                }
+                Some(Mutant::Overtakes) if self.chance.one_in(2) => {
+                    let before = self.kept_back.insert((number, side), payload);
+                    before.into_iter().for_each(|one| self.post(number, side.other(), one));
+                }
+                _ => {
+                    self.post(number, side.other(), payload);
+                    let after = self.kept_back.remove(&(number, side));
+                    after.into_iter().for_each(|one| self.post(number, side.other(), one));
+                }
+            }
         }
         written
     }
@@ -377,4 +404,10 @@ impl Network {
             self.connections.remove(&number);
         }
     }
+}
+
+/// Whether that is whole frames with messages of the cast: what a mutant tampers with must be frames still.
+fn is_of_actors(bytes: &[u8]) -> bool {
+    let mark = b"/talker";
+    bytes.windows(mark.len()).any(|window| window == mark)
 }

@@ -4,6 +4,7 @@ mod standard;
 
 use crate::decisions::Decisions;
 use crate::fault::{Faults, Planned};
+use crate::mutant::Mutant;
 use crate::outcome::Outcome;
 use crate::world::World;
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub faults: Option<Vec<Planned>>,
     /// Whether [`Outcome::lines`] are kept.
     pub keep_lines: bool,
+    /// A bug on purpose, in scenarios of whole nodes. Its runs are not shrunk.
+    pub mutant: Option<Mutant>,
 }
 
 /// All scenarios, the standard one first.
@@ -70,7 +73,10 @@ impl Scenario {
                 if options.keep_lines {
                     world = world.keep_lines();
                 }
-                world.run()
+                match options.mutant {
+                    Some(mutant) => world.mutant(mutant).run_once(),
+                    None => world.run(),
+                }
             }
         }
     }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use umbel_actors::supervision::{Event, EventStream, Happening, Observed};
-use umbel_actors::{Address, Backoff, ChildSpec, Restart, Strategy, Supervisor, SupervisorRef};
+use umbel_actors::{
+    Address, Backoff, ChildOptions, ChildSpec, Restart, Strategy, Supervisor, SupervisorRef,
+};
 use umbel_cluster::{Node, Offer};
 
 use super::player::{Billing, PLAYER, PLAYERS, Part, Player};
 use super::{CastError, Recorder};
+use crate::mutant::Mutant;
 use crate::record::Record;
 
 /// How many restarts the players' supervisor allows, in which time. OTP's defaults are 1 in 5 s.
@@ -18,12 +21,20 @@ const CAST: (u32, Duration) = (2, Duration::from_secs(5));
 /// How often in which time the root starts that one again.
 const HOUSE: (u32, Duration) = (3, Duration::from_secs(10));
 
+/// How many messages of its own node a player's mailbox takes.
+const MAILBOX_CAPACITY: usize = 64;
+
 /// After the whole house has given up, it opens again.
 const REOPENS_AFTER: Duration = Duration::from_millis(100);
 
 /// Starts the tree, lets the players be found, and does so again when the tree has given up.
-pub(super) async fn open(node: &Node, recorder: &Recorder) -> Result<(), CastError> {
+pub(super) async fn open(
+    node: &Node,
+    recorder: &Recorder,
+    mutant: Option<Mutant>,
+) -> Result<(), CastError> {
     let season = Season {
+        mutant,
         node: node.clone(),
         recorder: recorder.clone(),
         billing: Arc::new(Billing::new(node.id().to_string())),
@@ -56,13 +67,15 @@ struct Season {
     node: Node,
     recorder: Recorder,
     billing: Arc<Billing>,
+    mutant: Option<Mutant>,
 }
 
 impl Season {
     async fn open(&self) -> Result<SupervisorRef, CastError> {
         let children: Vec<_> = (0..PLAYERS).map(|number| self.child(number)).collect();
         let players: Vec<_> = children.iter().map(|child| child.handle().clone()).collect();
-        let cast = Supervisor::new("cast", Strategy::OneForOne).intensity(CAST.0, CAST.1);
+        let extra = if self.mutant == Some(Mutant::Lenient) { 20 } else { 0 };
+        let cast = Supervisor::new("cast", Strategy::OneForOne).intensity(CAST.0 + extra, CAST.1);
         let cast = children.into_iter().fold(cast, Supervisor::child);
         let (recorder, billing) = (self.recorder.clone(), self.billing.clone());
         let cast = ChildSpec::supervisor("cast", move || {
@@ -85,15 +98,20 @@ impl Season {
     }
 
     fn child(&self, number: usize) -> ChildSpec<Address<Part>> {
-        let name = format!("player-{number}");
+        let (name, mutant) = (format!("player-{number}"), self.mutant);
         let (told, recorder, billing) = (name.clone(), self.recorder.clone(), self.billing.clone());
         let make = move || {
             let supervisor = billing.cast(billing.casts() - 1);
             let (name, billing, recorder) = (told.clone(), billing.clone(), recorder.clone());
-            (Player { name, supervisor, billing, recorder }, ())
+            (Player { name, supervisor, billing, recorder, mutant }, ())
         };
         let backoff = Backoff::exponential(Duration::from_millis(20), Duration::from_millis(500));
-        self.node.system().child(name, make).restart(Restart::Permanent).backoff(backoff)
+        let mortal = mutant == Some(Mutant::Mortal);
+        let restart = if mortal { Restart::Temporary } else { Restart::Permanent };
+        let roomy = mutant == Some(Mutant::Roomy);
+        let capacity = if roomy { usize::MAX } else { MAILBOX_CAPACITY };
+        let options = ChildOptions { mailbox_capacity: Some(capacity), ..ChildOptions::default() };
+        self.node.system().child_with(name, options, make).restart(restart).backoff(backoff)
     }
 
     async fn announce(&self, players: &[Address<Part>]) -> Result<(), CastError> {

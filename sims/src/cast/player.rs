@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Reply};
 
 use super::Recorder;
+use crate::mutant::Mutant;
 use crate::record::Record;
 
 /// What players are registered as.
@@ -15,6 +16,9 @@ pub(crate) const PLAYER: &str = "player";
 
 /// How many each node has.
 pub(crate) const PLAYERS: usize = 2;
+
+/// For how long a life goes on with [`Mutant::Lingers`].
+const LINGERS: Duration = Duration::from_secs(30);
 
 /// What a player is told.
 #[derive(Message, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub(crate) enum Part {
     Forget(Reply<String>),
     /// Fail.
     Fall,
+    /// Do nothing.
+    Wait,
 }
 
 /// A supervised actor that can be found by all.
@@ -39,6 +45,7 @@ pub(super) struct Player {
     pub(super) supervisor: String,
     pub(super) billing: Arc<Billing>,
     pub(super) recorder: Recorder,
+    pub(super) mutant: Option<Mutant>,
 }
 
 /// The names of lives on one node.
@@ -83,11 +90,20 @@ impl Billing {
 
 /// One life of a player; says so when it is over.
 pub(super) struct Life {
+    mark: Arc<Mark>,
+    /// What [`Mutant::MixedAnswers`] answers.
+    before: String,
+    /// What [`Mutant::NoDeadlines`] never answers.
+    kept: Vec<Reply<String>>,
+}
+
+/// Says when the last of a life is gone.
+struct Mark {
     actor: String,
     recorder: Recorder,
 }
 
-impl Drop for Life {
+impl Drop for Mark {
     fn drop(&mut self) {
         self.recorder.record(Record::Died { actor: self.actor.clone() });
     }
@@ -102,7 +118,15 @@ impl Actor for Player {
         let actor = self.billing.next_night(&self.name);
         let (child, supervisor) = (self.name.clone(), self.supervisor.clone());
         self.recorder.record(Record::Lives { actor: actor.clone(), child, supervisor });
-        Ok(Life { actor, recorder: self.recorder.clone() })
+        let mark = Arc::new(Mark { actor, recorder: self.recorder.clone() });
+        if self.mutant == Some(Mutant::Lingers) {
+            let mark = mark.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LINGERS).await;
+                drop(mark);
+            });
+        }
+        Ok(Life { mark, before: String::new(), kept: Vec::new() })
     }
 
     async fn handle(
@@ -113,15 +137,22 @@ impl Actor for Player {
     ) -> Result<(), ActorProcessingErr> {
         match part {
             Part::Line { from, to, number } => {
-                let life = life.actor.clone();
+                let life = life.mark.actor.clone();
                 self.recorder.record(Record::Received { from, to, number, life });
+            }
+            Part::Echo(text, reply) if self.mutant == Some(Mutant::MixedAnswers) => {
+                reply.send(std::mem::replace(&mut life.before, text));
             }
             Part::Echo(text, reply) => reply.send(text),
             Part::Muse(text, millis, reply) => {
                 tokio::time::sleep(Duration::from_millis(millis)).await;
                 reply.send(text);
             }
+            Part::Forget(reply) if self.mutant == Some(Mutant::NoDeadlines) => {
+                life.kept.push(reply);
+            }
             Part::Forget(reply) => drop(reply),
+            Part::Wait => {}
             Part::Fall => return Err("fell".into()),
         }
         Ok(())

@@ -9,6 +9,7 @@ use umbel_cluster::{ClusterForwarding, ClusterTopic, Instance, Node};
 use super::listener::{Hear, Listener, NEWS, News};
 use super::player::{PLAYER, Part};
 use super::{CastError, Recorder};
+use crate::mutant::Mutant;
 use crate::record::{Conclusion, Record};
 
 /// The longest pause between two things that a talker does.
@@ -20,12 +21,18 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// How many questions may be open at once.
 const QUESTIONS_MAX: usize = 32;
 
+/// How many messages a flood has, if nothing stops it.
+const FLOOD: u32 = 1000;
+
+/// How many tasks each question leaves with [`Mutant::LeakedTasks`].
+const LEAK: usize = 10;
+
 /// Tells, asks, publishes, subscribes, and makes players fall, until its system ends.
-pub(super) async fn talk(node: Node, recorder: Recorder) {
+pub(super) async fn talk(node: Node, recorder: Recorder, mutant: Option<Mutant>) {
     let system = node.system().clone();
     let stopped = system.stopped();
     let talking = async {
-        if let Ok(mut talker) = Talker::new(node, recorder) {
+        if let Ok(mut talker) = Talker::new(node, recorder, mutant) {
             loop {
                 talker.act().await;
             }
@@ -50,11 +57,14 @@ struct Talker {
     asked: u64,
     subscriptions: u64,
     listening: Option<(String, Address<Hear>, ClusterForwarding)>,
+    mutant: Option<Mutant>,
+    /// What [`Mutant::HearsOn`] goes on with.
+    hears_on: Option<(Address<Hear>, ClusterForwarding)>,
     questions: tokio::task::JoinSet<()>,
 }
 
 impl Talker {
-    fn new(node: Node, recorder: Recorder) -> Result<Self, CastError> {
+    fn new(node: Node, recorder: Recorder, mutant: Option<Mutant>) -> Result<Self, CastError> {
         let topic = node.topic::<News>(NEWS)?;
         let name = format!("{}/talker", node.id());
         let questions = tokio::task::JoinSet::new();
@@ -69,6 +79,8 @@ impl Talker {
             asked,
             subscriptions,
             listening,
+            mutant,
+            hears_on: None,
             questions,
         })
     }
@@ -86,7 +98,7 @@ impl Talker {
             13..16 => self.publish().await,
             16..18 => self.listen_or_rest().await,
             18 => self.fell(),
-            _ => {}
+            _ => self.flood(),
         }
     }
 
@@ -121,6 +133,11 @@ impl Talker {
         let deadline = Duration::from_millis(50 + self.below(2_000));
         let (kind, millis) = (self.below(6), self.below(1_000));
         let open = Question::ask(question.clone(), deadline, self.recorder.clone());
+        let no_deadlines = self.mutant == Some(Mutant::NoDeadlines);
+        let deadline = if no_deadlines { Duration::MAX } else { deadline };
+        if self.mutant == Some(Mutant::LeakedTasks) {
+            (0..LEAK).for_each(|_| drop(tokio::spawn(std::future::pending::<()>())));
+        }
         self.questions.spawn(async move {
             let text = question.clone();
             let make = |reply| match kind {
@@ -157,6 +174,11 @@ impl Talker {
             self.listening = Some((subscription, listener, forwarding));
             return;
         };
+        if self.mutant == Some(Mutant::HearsOn) {
+            self.recorder.record(Record::Unsubscribed { subscription });
+            self.hears_on = Some((listener, forwarding));
+            return;
+        }
         drop(forwarding);
         if listener.ask(Hear::Rest).await.is_ok() {
             self.recorder.record(Record::Unsubscribed { subscription });
@@ -164,15 +186,28 @@ impl Talker {
         listener.stop();
     }
 
-    /// Makes a player of this node fall.
-    fn fell(&self) {
+    /// Some player of this node.
+    fn player_here(&self) -> Option<Instance<Part>> {
         let here = self.node.id();
         let mut players = self.node.discover::<Part>(PLAYER);
         players.retain(|player| player.node == here);
-        if !players.is_empty() {
-            let player = &players[self.below(players.len() as u64) as usize];
+        let count = players.len() as u64;
+        (count > 0).then(|| players.swap_remove(self.below(count) as usize))
+    }
+
+    /// Makes a player of this node fall.
+    fn fell(&self) {
+        if let Some(player) = self.player_here() {
             // One whose mailbox is full stands.
             let _ = player.address.try_tell(Part::Fall);
+        }
+    }
+
+    /// Tells a player of this node as much as its mailbox takes.
+    fn flood(&self) {
+        if let Some(player) = self.player_here() {
+            let taken = |_: &u32| player.address.try_tell(Part::Wait).is_ok();
+            (0..FLOOD).take_while(taken).for_each(drop);
         }
     }
 }

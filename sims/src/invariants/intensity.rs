@@ -41,9 +41,11 @@ impl Intensity {
                 let end = decided.partition_point(|one| *one < *first + *period);
                 end - index
             })
-            .max();
-        (most > Some(*restarts_max as usize))
-            .then(|| format!("{supervisor} starts {child} again, {most:?} times within {period:?}"))
+            .max()
+            .unwrap_or(0);
+        (most > *restarts_max as usize).then(|| {
+            format!("{supervisor} starts {child} again: {most} restarts within {period:?}")
+        })
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) struct LivesGrow {
 impl LivesGrow {
     fn lives(&mut self, node: &NodeId, machine: usize, findings: &mut Findings<'_>) {
         if let Some(before) = self.lived.insert(node.clone(), machine) {
-            findings.report(NAME, format!("{node} lives on machine {machine}, after {before}"));
+            let what = format!("{node} begins on machine {machine}, and lived on {before} before");
+            findings.report(NAME, what);
         }
         self.last.insert(machine, node.clone());
     }
