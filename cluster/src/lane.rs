@@ -12,6 +12,7 @@ mod home;
 mod inbound;
 mod outbox;
 mod outlet;
+mod unsent;
 
 pub use asks::OpenAsks;
 pub(crate) use bulk::{Bulk, BulkThread};
@@ -21,3 +22,4 @@ pub(crate) use driver::LaneEnd;
 pub(crate) use frame::{FRAME_BYTES_MAX, read_frames};
 pub(crate) use holds::Target;
 pub(crate) use home::{Home, Publication};
+pub use unsent::Unsent;

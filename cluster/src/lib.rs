@@ -92,7 +92,7 @@ mod transport;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::NodeConfig;
-pub use lane::OpenAsks;
+pub use lane::{OpenAsks, Unsent};
 pub use members::{MemberChange, MemberWatch};
 pub use node::Node;
 pub use registry::{

@@ -18,7 +18,7 @@ use crate::builder::NodeBuilder;
 use crate::certs::{CertsError, Credentials};
 use crate::coordinator::Coordinate;
 use crate::home::NodeHome;
-use crate::lane::OpenAsks;
+use crate::lane::{OpenAsks, Unsent};
 use crate::transport::Transport;
 
 /// One member of a cluster: a [`System`] whose actors can be reached from the other nodes, and that
@@ -190,6 +190,17 @@ impl Node {
         let of = |id: NodeId| {
             let open = home.peer(&id).open_asks();
             (id, open)
+        };
+        home.linked().into_iter().map(of).collect()
+    }
+
+    /// How much waits to be written to each linked node.
+    #[must_use]
+    pub fn unsent(&self) -> BTreeMap<NodeId, Unsent> {
+        let home = self.home();
+        let of = |id: NodeId| {
+            let unsent = home.peer(&id).unsent();
+            (id, unsent)
         };
         home.linked().into_iter().map(of).collect()
     }

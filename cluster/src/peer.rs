@@ -11,7 +11,7 @@ use umbel_actors::wire::{ActorPath, Encode, Route, RouteError, Wire};
 use umbel_actors::{Exit, Watch};
 use umbel_protocol::{Control, LinkId, NodeId};
 
-use crate::lane::{ControlSender, DataLane, OpenAsks, Target};
+use crate::lane::{ControlSender, DataLane, OpenAsks, Target, Unsent};
 
 /// The watches that one node may have on another's actors.
 pub(crate) const WATCHES_MAX: usize = 1 << 16;
@@ -89,6 +89,15 @@ impl Peer {
     /// The questions that wait over the link; none while there is no link.
     pub(crate) fn open_asks(&self) -> OpenAsks {
         self.link.load().as_ref().map_or_else(OpenAsks::default, |link| link.data.open_asks())
+    }
+
+    /// What waits to be written to the peer; nothing while there is no link.
+    pub(crate) fn unsent(&self) -> Unsent {
+        let link = self.link.load();
+        link.as_ref().map_or_else(Unsent::default, |link| Unsent {
+            control_bytes: link.control.bytes(),
+            data_bytes: link.data.bytes(),
+        })
     }
 
     fn unreachable(&self) -> RouteError {

@@ -257,6 +257,13 @@ impl Node {
         }
     }
 
+    /// How many messages wait in the mailbox of each actor that this node has registered, with the name
+    /// that it is registered under; the oldest actor first.
+    #[must_use]
+    pub fn unread(&self) -> Vec<(EntryName, u64)> {
+        self.home().unread()
+    }
+
     /// All actors that are looked for and take such messages, as this node knows them now; ordered by
     /// node and age. By default those that can be given work: see [`Query`].
     #[must_use]

@@ -163,6 +163,24 @@ async fn a_handler_on_another_node_knows_how_long_its_asker_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_tells_what_waits_in_mailboxes_and_for_its_peers() {
+    let house = House::new(&["a", "b"]).await;
+    let (a, b) = (&house.nodes[0].0, &house.nodes[1].0);
+    let on_b = house.address(0, "b").await;
+    on_b.tell(Work::Wait).await.unwrap();
+    let unread = || b.unread().into_iter().map(|(_, messages)| messages).collect::<Vec<_>>();
+    until("it waits", || unread() == [0]).await;
+    for _ in 0..10 {
+        on_b.try_tell(Work::Wait).unwrap();
+    }
+    // The lane's task has not had a turn yet.
+    assert!(a.unsent()[&b.id()].data_bytes > 10, "{:?}", a.unsent());
+    until("all is there", || unread() == [10]).await;
+    assert_eq!(a.unsent()[&b.id()].data_bytes, 0);
+    assert_eq!(b.unread()[0].0.as_str(), "b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_that_timed_out_is_not_begun_elsewhere_and_holds_nothing_at_either_end() {
     let house = House::new(&["a", "b"]).await;
     for (from, on, name) in [(0, 1, "b"), (1, 0, "a")] {

@@ -17,6 +17,8 @@ use umbel_actors::supervision::StartError as TreeError;
 use umbel_cluster::{Node, NodeBuilder, RegisterError, StartError, TopicError};
 
 pub(crate) use self::player::{PLAYER, PLAYERS, Part};
+use crate::invariants::Limits;
+use crate::mutant::Mutant;
 use crate::record::Record;
 
 /// Where the cast tells what it sees.
@@ -55,11 +57,38 @@ pub(crate) enum CastError {
     Topic(#[from] TopicError),
 }
 
+/// How much may pile up at a node of the cast: besides what its own node may put into a mailbox, all that
+/// three others say in the eight seconds that a pause takes at most.
+pub(crate) const LIMITS: Limits = Limits {
+    unread: 512,
+    control_bytes: 256 << 10,
+    data_bytes: 256 << 10,
+    asks_per_link: 64,
+    entries_per_life: PLAYERS as u64,
+    topics: 1,
+    top_level_actors: 16,
+    tasks: 256,
+    ..Limits::ANY
+};
+
 /// Starts a node, and on it players under supervision, who can be found by all, and a talker, who tells
 /// and asks players everywhere, publishes, subscribes, and makes players fail.
+#[expect(dead_code, reason = "for processes that are not simulated")]
 pub(crate) async fn start(builder: NodeBuilder, recorder: Recorder) -> Result<Node, CastError> {
+    start_with(builder, recorder, None).await
+}
+
+/// As [`start`], with a bug on purpose.
+pub(crate) async fn start_with(
+    builder: NodeBuilder,
+    recorder: Recorder,
+    mutant: Option<Mutant>,
+) -> Result<Node, CastError> {
     let node = builder.start().await?;
-    house::open(&node, &recorder).await?;
-    tokio::spawn(talker::talk(node.clone(), recorder));
+    house::open(&node, &recorder, mutant).await?;
+    tokio::spawn(talker::talk(node.clone(), recorder, mutant));
+    if mutant == Some(Mutant::LeftTask) {
+        tokio::spawn(std::future::pending::<()>());
+    }
     Ok(node)
 }

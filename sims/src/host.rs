@@ -12,6 +12,7 @@ use umbel_protocol::{Identity, NodeName};
 
 use crate::disk::SimStorage;
 use crate::machine::MachineClock;
+use crate::mutant::Mutant;
 use crate::network::{Place, SimTransport};
 use crate::record::Record;
 use crate::shared::Shared;
@@ -118,6 +119,11 @@ impl Host {
     /// Notes a line in the trace: a failing run tells the last ones.
     pub fn note(&self, what: impl fmt::Display) {
         self.shared.network().note(format_args!("m{} {what}", self.place.machine));
+    }
+
+    /// The bug that is planted in this world.
+    pub(crate) fn mutant(&self) -> Option<Mutant> {
+        self.shared.mutant()
     }
 
     /// Whether nothing goes wrong any more.

@@ -2,12 +2,33 @@
 //! things stand.
 
 mod agreement;
+mod asks_end;
+mod bounds;
+mod down_is_final;
+mod intensity;
+mod lives_grow;
+mod living_entries;
+mod no_orphans;
+mod once_in_order;
+mod silence;
+mod tasks_end;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::agreement::disagreement;
+use self::asks_end::AsksEnd;
+use self::bounds::Bounds;
+pub(crate) use self::bounds::Limits;
+use self::down_is_final::DownIsFinal;
+use self::intensity::Intensity;
+use self::lives_grow::LivesGrow;
+use self::living_entries::LivingEntries;
+use self::no_orphans::NoOrphans;
+use self::once_in_order::OnceInOrder;
+use self::silence::Silence;
+use self::tasks_end::TasksEnd;
 use crate::outcome::Violation;
 use crate::record::Recorded;
 use crate::snapshot::Snapshot;
@@ -37,12 +58,23 @@ pub(crate) trait Invariant {
     fn settled(&mut self, _: &Snapshot<'_>, _: &mut Findings<'_>) {}
 }
 
-/// All of them, and those of the user.
+/// All of them, and those of the user. What nobody records, they do not judge.
 pub(crate) struct Invariants(Vec<Box<dyn Invariant>>);
 
 impl Invariants {
-    pub(crate) fn new(checks: &[Check]) -> Self {
-        let mut all: Vec<Box<dyn Invariant>> = Vec::new();
+    pub(crate) fn new(checks: &[Check], limits: Limits) -> Self {
+        let mut all: Vec<Box<dyn Invariant>> = vec![
+            Box::new(LivesGrow::default()),
+            Box::new(DownIsFinal::default()),
+            Box::new(OnceInOrder::default()),
+            Box::new(AsksEnd::default()),
+            Box::new(Silence::default()),
+            Box::new(Intensity::default()),
+            Box::new(NoOrphans::default()),
+            Box::new(LivingEntries::default()),
+            Box::new(TasksEnd),
+            Box::new(Bounds(limits)),
+        ];
         all.extend(checks.iter().cloned().map(|check| Box::new(check) as Box<dyn Invariant>));
         Self(all)
     }
@@ -116,5 +148,95 @@ impl Invariant for Check {
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Check").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use umbel_protocol::{Entry, Incarnation, InterestView, NodeId, RegisteredView, RegistryView};
+
+    use super::*;
+    use crate::record::Record;
+    use crate::standing::Standing;
+
+    pub(super) fn life(name: &str, number: u64) -> NodeId {
+        let name = name.parse().expect("tests use names that are ones");
+        NodeId { name, incarnation: Incarnation(number) }
+    }
+
+    pub(super) fn standing(machine: usize, name: &str, number: u64) -> Standing {
+        Standing {
+            machine,
+            node: life(name, number),
+            awake_since: Duration::ZERO,
+            is_paused: false,
+            linked: Vec::new(),
+            members: Vec::new(),
+            registry: RegistryView { entries: Vec::new() },
+            topics: InterestView { topics: Vec::new() },
+            open_asks: 0,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            top_level_actors: 0,
+            tasks: None,
+        }
+    }
+
+    pub(super) fn entry(name: &str, number: u64) -> RegisteredView {
+        let entry = Entry::new("schema".try_into().expect("a short text is one"));
+        let (name, node) = ("text".try_into().expect("a short text is one"), life(name, number));
+        RegisteredView { name, node, actor: 1, entry }
+    }
+
+    /// All at the start, by the first process on the first machine.
+    pub(super) fn recorded(told: &[Record]) -> Vec<Recorded> {
+        let told = told.iter().cloned();
+        let at = Duration::ZERO;
+        told.map(|record| Recorded { at, machine: 0, process: 1, record }).collect()
+    }
+
+    /// How many violations are found in what is told, and then in how things stand, at these seconds.
+    pub(super) fn judged<I: Invariant + Default>(
+        told: &[Recorded],
+        nodes: &[Standing],
+        looks: &[u64],
+    ) -> usize {
+        let (mut invariant, mut found) = (I::default(), Vec::new());
+        for recorded in told {
+            let mut findings = Findings { now: recorded.at, found: &mut found };
+            invariant.happened(recorded, &mut findings);
+        }
+        for seconds in looks {
+            let (now, deaths) = (Duration::from_secs(*seconds), BTreeMap::new());
+            let snapshot = Snapshot { now, nodes, deaths: &deaths, shared: None };
+            invariant.stands(&snapshot, &mut Findings { now, found: &mut found });
+        }
+        found.len()
+    }
+
+    pub(super) fn looked<I: Invariant + Default>(
+        told: &[Record],
+        nodes: &[Standing],
+        looks: &[u64],
+    ) -> usize {
+        judged::<I>(&recorded(told), nodes, looks)
+    }
+
+    pub(super) fn found<I: Invariant + Default>(told: &[Record]) -> usize {
+        judged::<I>(&recorded(told), &[], &[])
+    }
+
+    /// How many violations are found when all is over.
+    pub(super) fn settled<I: Invariant + Default>(told: &[Record]) -> usize {
+        let (mut invariant, mut found) = (I::default(), Vec::new());
+        let (now, deaths) = (Duration::ZERO, BTreeMap::new());
+        for recorded in recorded(told) {
+            invariant.happened(&recorded, &mut Findings { now, found: &mut found });
+        }
+        let snapshot = Snapshot { now, nodes: &[], deaths: &deaths, shared: None };
+        invariant.settled(&snapshot, &mut Findings { now, found: &mut found });
+        found.len()
     }
 }

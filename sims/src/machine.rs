@@ -13,11 +13,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use umbel_cluster::{MemberChange, Node};
+use umbel_protocol::MemberState;
 
 pub(crate) use self::clock::MachineClock;
 use crate::ambient::set_now;
 use crate::disk::Disk;
 use crate::host::Host;
+use crate::mutant::Mutant;
 use crate::network::Place;
 use crate::record::Record;
 use crate::shared::Shared;
@@ -128,6 +130,7 @@ impl Machine {
     pub(crate) fn standing(&self) -> Option<Standing> {
         let process = self.process.as_ref()?;
         let mut standing = Standing::of(&self.node()?, self.number);
+        standing.tasks = Some(process.runtime.metrics().num_alive_tasks());
         standing.awake_since = process.awake_since;
         standing.is_paused = process.paused_until.is_some() || process.slow.is_some();
         Some(standing)
@@ -141,6 +144,9 @@ impl Machine {
             return;
         }
         self.lives += 1;
+        if self.shared.mutant() == Some(Mutant::StoppedClock) {
+            self.clock.turn_back();
+        }
         let place = Place { machine: self.number, life: self.lives };
         let now = self.shared.now();
         self.shared.network().process_started(place);
@@ -325,12 +331,13 @@ impl Process {
 
 /// Tells what a node is told of members.
 async fn tap(node: Node, shared: Arc<Shared>, place: Place) {
-    let mut watch = node.watch_members();
-    let id = || node.id();
+    // Which life was told: the node may have become another one since.
+    let (mut watch, mut at) = (node.watch_members(), node.id());
     loop {
         let events = match watch.changed().await {
             MemberChange::Is(event) => vec![event],
             MemberChange::Renewed(node) => {
+                at = node.clone();
                 shared.record(place, Record::Renewed { node });
                 continue;
             }
@@ -338,8 +345,13 @@ async fn tap(node: Node, shared: Arc<Shared>, place: Place) {
             _ => continue,
         };
         for event in events {
-            let record = Record::Member { at: id(), of: event.member.node, state: event.state };
-            shared.record(place, record);
+            let (of, state) = (event.member.node, event.state);
+            let again = state.is_over() && shared.mutant() == Some(Mutant::OldNews);
+            shared.record(place, Record::Member { at: at.clone(), of: of.clone(), state });
+            if again {
+                let (at, state) = (at.clone(), MemberState::Alive);
+                shared.record(place, Record::Member { at, of, state });
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use umbel_protocol::Identity;
 
 use crate::chance::Chance;
+use crate::mutant::Mutant;
 use crate::trace::Trace;
 
 pub(crate) use self::connection::Side;
@@ -65,6 +66,9 @@ pub(crate) struct Network {
     rare: BTreeMap<&'static str, Option<Chance>>,
     /// Whether anything goes wrong still.
     faulty: bool,
+    mutant: Option<Mutant>,
+    /// What [`Mutant::Overtakes`] keeps until more is written at the same end.
+    kept_back: BTreeMap<(u64, Side), Payload>,
 }
 
 impl Network {
@@ -85,7 +89,15 @@ impl Network {
             sequence: 0,
             rare: BTreeMap::new(),
             faulty: true,
+            mutant: None,
+            kept_back: BTreeMap::new(),
         }
+    }
+
+    /// With a bug on purpose.
+    pub(crate) fn mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -150,6 +162,14 @@ impl Network {
         self.doors.retain(|_, door| door.place() != place);
         if with_power {
             self.due[place.machine].clear();
+            // What a cut holds is with its sender's kernel, which would have sent it again.
+            for connection in self.connections.values_mut() {
+                for side in Side::BOTH {
+                    if connection.way(side).is_some_and(|(from, _)| from == place.machine) {
+                        connection.end(side).take_held();
+                    }
+                }
+            }
         }
         let held: Vec<_> = self
             .connections
@@ -353,7 +373,24 @@ impl Network {
         if let connection::Written::Bytes(count) = written
             && count > 0
         {
-            self.post(number, side.other(), Payload::Bytes(bytes[..count].to_vec()));
+            let payload = Payload::Bytes(bytes[..count].to_vec());
+            let mutant = self.mutant.filter(|_| count == bytes.len() && is_of_actors(bytes));
+            let drawn = mutant.map(|_| connection.end(side).chance().below(8));
+            match (mutant, drawn) {
+                (Some(Mutant::Repeats), Some(0)) => {
+                    self.post(number, side.other(), payload.clone());
+                    self.post(number, side.other(), payload);
+                }
+                (Some(Mutant::Overtakes), Some(0..4)) => {
+                    let before = self.kept_back.insert((number, side), payload);
+                    before.into_iter().for_each(|one| self.post(number, side.other(), one));
+                }
+                _ => {
+                    self.post(number, side.other(), payload);
+                    let after = self.kept_back.remove(&(number, side));
+                    after.into_iter().for_each(|one| self.post(number, side.other(), one));
+                }
+            }
         }
         written
     }
@@ -403,4 +440,10 @@ impl Network {
             self.connections.remove(&number);
         }
     }
+}
+
+/// Whether that is whole frames with messages of the cast: what a mutant tampers with must be frames still.
+fn is_of_actors(bytes: &[u8]) -> bool {
+    let mark = b"/talker";
+    bytes.windows(mark.len()).any(|window| window == mark)
 }

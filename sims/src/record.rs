@@ -29,23 +29,25 @@ pub enum Record {
         /// How it is now.
         state: MemberState,
     },
-    /// A message was accepted for sending.
+    /// Somebody is about to send a message; whether it is accepted is not told.
     Sent {
         /// The sender's life.
         from: String,
-        /// Whom it was sent to, as the sender calls it.
+        /// Whom it is sent to, as the sender calls it: the same over all lives of the receiver.
         to: String,
-        /// The number that the sender gave it: one more each time.
+        /// The number that the sender gives it: one more each time.
         number: u64,
     },
     /// An actor has taken a message.
     Received {
         /// The sender's life.
         from: String,
-        /// The receiver's life.
+        /// Whom the sender has sent it to.
         to: String,
         /// The sender's number of it.
         number: u64,
+        /// The life that has taken it.
+        life: String,
     },
     /// Somebody has begun to wait for an answer.
     Asked {
@@ -60,6 +62,13 @@ pub enum Record {
         question: String,
         /// How.
         outcome: Conclusion,
+    },
+    /// Somebody is about to publish something; whether it is accepted is not told.
+    Published {
+        /// The publisher's life.
+        publisher: String,
+        /// The number that the publisher gives it: one more each time.
+        number: u64,
     },
     /// Somebody hears a topic from now on.
     Subscribed {
@@ -84,6 +93,8 @@ pub enum Record {
     Lives {
         /// Which life.
         actor: String,
+        /// Which child of its supervisor that is, by a name that no other of its node has.
+        child: String,
         /// Under which life of which supervisor.
         supervisor: String,
     },
@@ -107,8 +118,10 @@ pub enum Record {
         supervisor: String,
         /// The child.
         child: String,
+        /// When the supervisor decided that, by its own clock. A back-off may have followed.
+        decided_at: Duration,
     },
-    /// A supervisor has ended.
+    /// A supervisor has ended, and so have its children.
     Ended {
         /// Its life.
         supervisor: String,
@@ -132,6 +145,8 @@ pub enum Conclusion {
     Wrong(String),
     /// With an error.
     Failed(String),
+    /// Whoever waited went away before.
+    GivenUp,
 }
 
 /// A record, and when and where it was made.
@@ -141,6 +156,9 @@ pub struct Recorded {
     pub at: Duration,
     /// On which machine.
     pub machine: usize,
+    /// By which of the processes that ran there one after the other, from 1. When a later one records
+    /// something, the earlier ones are over.
+    pub process: u32,
     /// What.
     pub record: Record,
 }

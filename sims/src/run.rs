@@ -15,6 +15,7 @@ use crate::fault::{Fault, Planned};
 use crate::host::Host;
 use crate::invariants::{Findings, Invariants};
 use crate::machine::{Machine, Program};
+use crate::mutant::Mutant;
 use crate::network::{Condition, Network};
 use crate::outcome::Outcome;
 use crate::record::{Record, Recorded};
@@ -63,7 +64,8 @@ impl<'a> Run<'a> {
         let nodes = world.programs.len();
         let plan = world.planned();
         let machines = nodes + world.clients.len();
-        let shared = Shared::new(Network::new(machines, world.seed, world.keep_lines));
+        let network = Network::new(machines, world.seed, world.keep_lines).mutant(world.mutant);
+        let shared = Shared::new(network, world.mutant);
         let seed = |machine: usize| Chance::of(world.seed, &[machine as u64]).next();
         let done = Arc::default();
         let clients = world.clients.iter().map(|work| client(work.clone(), &done));
@@ -85,7 +87,7 @@ impl<'a> Run<'a> {
             deaths: BTreeMap::new(),
             failure: None,
             done,
-            invariants: Invariants::new(&world.checks),
+            invariants: Invariants::new(&world.checks, world.limits),
             violations: Vec::new(),
         }
     }
@@ -322,6 +324,9 @@ impl<'a> Run<'a> {
         if let Some(node) = self.machines[machine].node() {
             self.deaths.insert(node.id(), self.now);
         }
+        if self.world.mutant == Some(Mutant::Undead) {
+            return;
+        }
         self.machines[machine].kill(with_power);
         self.leaving.remove(&machine);
         self.restarts.insert((up_again, machine));
@@ -330,6 +335,9 @@ impl<'a> Run<'a> {
     fn heal(&mut self) {
         self.shared.network().note(format_args!("the faults are over"));
         self.shared.network().mend();
+        if self.world.mutant == Some(Mutant::NeverMends) {
+            self.shared.network().spoil(0, 1, Condition::Cut { until: Duration::MAX });
+        }
         self.machines.iter_mut().for_each(Machine::heal);
         let down = (0..self.machines.len()).filter(|machine| !self.machines[*machine].is_up());
         self.restarts = down.map(|machine| (self.now, machine)).collect();

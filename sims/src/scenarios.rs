@@ -2,10 +2,12 @@
 
 mod standard;
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::decisions::{Decisions, Mutant};
+use crate::decisions::{self, Decisions};
 use crate::fault::{Fault, Faults, Planned};
+use crate::mutant::Mutant;
 use crate::outcome::Outcome;
 use crate::world::World;
 
@@ -21,8 +23,8 @@ pub struct Scenario {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Decisions(Option<Mutant>),
-    World(fn(u64) -> World),
+    Decisions(Option<decisions::Mutant>),
+    World(fn(u64) -> World, Option<Mutant>),
 }
 
 /// How a seed is run.
@@ -89,7 +91,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: standard::NAME,
             about: "three whole nodes for ten seconds, supervised players, asks, tells, topics; four faults",
-            kind: Kind::World(standard::world),
+            kind: Kind::World(standard::world, None),
         },
         Scenario {
             name: Decisions::NAME,
@@ -110,20 +112,18 @@ impl Scenario {
     #[must_use]
     pub fn mutants(&self) -> Vec<String> {
         match self.kind {
-            Kind::Decisions(_) => Mutant::ALL.map(|mutant| format!("{mutant:?}")).to_vec(),
-            Kind::World(_) => Vec::new(),
+            Kind::Decisions(_) => named(&decisions::Mutant::ALL),
+            Kind::World(..) => named(&Mutant::ALL),
         }
     }
 
     /// The scenario with a bug planted in it; `None` where it has none of that name.
     #[must_use]
     pub fn mutant(mut self, name: &str) -> Option<Self> {
+        let at = self.mutants().iter().position(|mutant| mutant == name)?;
         match &mut self.kind {
-            Kind::Decisions(planted) => {
-                let named = |mutant: &Mutant| format!("{mutant:?}") == name;
-                *planted = Some(Mutant::ALL.into_iter().find(named)?);
-            }
-            Kind::World(_) => return None,
+            Kind::Decisions(planted) => *planted = Some(decisions::Mutant::ALL[at]),
+            Kind::World(_, planted) => *planted = Some(Mutant::ALL[at]),
         }
         Some(self)
     }
@@ -133,7 +133,7 @@ impl Scenario {
     /// # Errors
     /// Says which cannot, and why.
     pub fn admits(&self, seed: u64, faults: &[Planned]) -> Result<(), NotAdmitted> {
-        let Kind::World(world) = self.kind else {
+        let Kind::World(world, _) = self.kind else {
             return Err(NotAdmitted::Drawn { scenario: self.name });
         };
         let world = world(seed);
@@ -193,8 +193,11 @@ impl Scenario {
     }
 
     fn world(&self, seed: u64, options: &Options) -> Option<World> {
-        let Kind::World(world) = self.kind else { return None };
+        let Kind::World(world, mutant) = self.kind else { return None };
         let mut world = world(seed);
+        if let Some(mutant) = mutant {
+            world = world.mutant(mutant);
+        }
         if let Some(faults) = &options.faults {
             world = world.faults(Faults::Planned(faults.clone()));
         }
@@ -208,4 +211,8 @@ impl Scenario {
         }
         if keep_lines { decisions.keep_lines() } else { decisions }
     }
+}
+
+fn named(mutants: &[impl fmt::Debug]) -> Vec<String> {
+    mutants.iter().map(|mutant| format!("{mutant:?}")).collect()
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::mutant::Mutant;
 use crate::network::{Network, Place};
 use crate::record::{Record, Recorded};
 
 /// What a world and the processes in it share. One thread uses it, so no lock is ever waited for.
 pub(crate) struct Shared {
+    mutant: Option<Mutant>,
     network: Mutex<Network>,
     records: Mutex<Vec<Recorded>>,
     oracles: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -20,13 +22,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(network: Network) -> Arc<Self> {
+    pub(crate) fn new(network: Network, mutant: Option<Mutant>) -> Arc<Self> {
         Arc::new(Self {
+            mutant,
             network: Mutex::new(network),
             records: Mutex::default(),
             oracles: Mutex::default(),
             faults_over: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn mutant(&self) -> Option<Mutant> {
+        self.mutant
     }
 
     pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
@@ -44,7 +51,8 @@ impl Shared {
             network.note(format_args!("m{} {record:?}", place.machine));
             let at = network.now();
             drop(network);
-            self.records.lock().push(Recorded { at, machine: place.machine, record });
+            let Place { machine, life: process } = place;
+            self.records.lock().push(Recorded { at, machine, process, record });
         }
     }
 

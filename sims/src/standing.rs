@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use umbel_cluster::Node;
-use umbel_protocol::{InterestView, MemberEvent, NodeId, RegistryView};
+use umbel_cluster::{Node, Unsent};
+use umbel_protocol::{EntryName, InterestView, MemberEvent, NodeId, RegistryView};
 
 /// How things stand at one node, at one moment, as the node itself sees them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +27,14 @@ pub struct Standing {
     pub topics: InterestView,
     /// How many questions are open over its links, both ways.
     pub open_asks: usize,
+    /// How many messages wait for each of its registered actors, with their names.
+    pub unread: Vec<(EntryName, u64)>,
+    /// How much waits to be written over each of its links.
+    pub unsent: Vec<(NodeId, Unsent)>,
     /// How many actors are at the top of its system.
     pub top_level_actors: usize,
+    /// How many tasks its runtime has, where it has one for itself.
+    pub tasks: Option<usize>,
 }
 
 impl Standing {
@@ -45,7 +51,10 @@ impl Standing {
             registry: node.registry_view(),
             topics: node.topics_view(),
             open_asks: node.open_asks().values().map(|open| open.ours + open.theirs).sum(),
+            unread: node.unread(),
+            unsent: node.unsent().into_iter().collect(),
             top_level_actors: node.system().top_level_actors(),
+            tasks: None,
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::ambient::{Ambient, Runtimes, in_force};
 use crate::chance::Chance;
 use crate::fault::{Faults, Planned};
 use crate::host::Host;
-use crate::invariants::Check;
+use crate::invariants::{Check, Limits};
 use crate::machine::Program;
+use crate::mutant::Mutant;
 use crate::outcome::Outcome;
 use crate::run::Run;
 use crate::shrink;
@@ -46,6 +47,8 @@ pub struct World {
     pub(crate) lasts: Duration,
     pub(crate) settles_within: Duration,
     pub(crate) checks: Vec<Check>,
+    pub(crate) limits: Limits,
+    pub(crate) mutant: Option<Mutant>,
     pub(crate) keep_lines: bool,
     pub(crate) replay: Option<String>,
 }
@@ -69,6 +72,8 @@ impl World {
             lasts: Duration::from_secs(10),
             settles_within: Duration::from_secs(40),
             checks: Vec::new(),
+            limits: Limits::default(),
+            mutant: None,
             keep_lines: false,
             replay: None,
         }
@@ -153,6 +158,18 @@ impl World {
         holds: impl Fn(&Snapshot<'_>) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         self.checks.push(Check::finally(name.into(), holds));
+        self
+    }
+
+    /// How much may pile up at each node. Default: what any node is bound to.
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// With a bug on purpose, to see it caught. Those in the application are in our own scenarios only.
+    pub fn mutant(mut self, mutant: Mutant) -> Self {
+        self.mutant = Some(mutant);
         self
     }
 

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use umbel_sims::decisions::{Decisions, Mutant};
+use umbel_sims::{Options, Scenario};
 
 /// Within so many seeds each must be found.
 const SEEDS: u64 = 100;
+
+/// And each in a world of whole nodes within so many.
+const WORLD_SEEDS: u64 = 30;
 
 /// The seed that finds a mutant, and the invariants that it violates there.
 fn found(mutant: Mutant) -> Option<(u64, Vec<String>)> {
@@ -33,6 +37,25 @@ fn every_mutant_is_caught_by_the_invariant_that_is_there_for_it() {
         let (seed, names) = found(mutant).unwrap_or_else(|| panic!("{mutant:?} is never caught"));
         println!("{mutant:?}: seed {seed}, {names:?}");
         assert!(names.iter().any(|name| name == invariant), "{mutant:?} is caught by {names:?}");
+    }
+}
+
+/// The first seed in which the invariant that is there for a mutant of whole nodes catches it.
+fn caught(mutant: umbel_sims::Mutant) -> Option<u64> {
+    let standard = Scenario::named("standard").expect("it is the first of the list");
+    let standard = standard.mutant(&format!("{mutant:?}")).expect("it has all of them");
+    (0..WORLD_SEEDS).find(|seed| {
+        let outcome = standard.run_once(*seed, &Options::default());
+        outcome.violations.iter().any(|one| one.invariant == mutant.caught_by())
+    })
+}
+
+#[test]
+fn every_mutant_in_a_world_is_caught_by_the_invariant_that_is_there_for_it() {
+    for mutant in umbel_sims::Mutant::ALL {
+        let name = mutant.caught_by();
+        let seed = caught(mutant).unwrap_or_else(|| panic!("{mutant:?} is never caught by {name}"));
+        println!("{mutant:?}: {name}, after {} seeds", seed + 1);
     }
 }
 

@@ -87,6 +87,11 @@ impl ControlSender {
         !self.outbox.is_closed() && self.outbox.bytes() > CONGESTED_BYTES
     }
 
+    /// The bytes that wait to be written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
     /// Whether nothing waits to be written.
     pub(crate) fn is_idle(&self) -> bool {
         self.outbox.is_closed() || self.outbox.is_empty()

@@ -311,6 +311,11 @@ impl DataLane {
         OpenAsks { ours: self.own_asks.len(), theirs: self.peers_asks.len() }
     }
 
+    /// The bytes that wait to be written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
     pub(super) fn exempt(&self, write: impl FnOnce(&mut Vec<u8>)) {
         // A closed lane has failed all questions on the other side too.
         let _ = self.outbox.send_exempt(write);

@@ -146,6 +146,12 @@ impl NodeHome {
         Ok(())
     }
 
+    /// The registered actors, and how many messages wait for each.
+    pub(super) fn unread(&self) -> Vec<(EntryName, u64)> {
+        let state = self.wards.state.lock();
+        state.kept.iter().map(|((_, name), kept)| (name.clone(), kept.actor.depth())).collect()
+    }
+
     /// An actor is to be given no more work under a name. False where it is not registered so.
     pub(super) fn drain(&self, actor: u64, name: EntryName) -> bool {
         let mut state = self.wards.state.lock();

@@ -9,6 +9,7 @@ use umbel_cluster::{ClusterForwarding, ClusterTopic, Instance, Node};
 use super::listener::{Hear, Listener, NEWS, News};
 use super::player::{PLAYER, Part};
 use super::{CastError, Recorder};
+use crate::mutant::Mutant;
 use crate::record::{Conclusion, Record};
 
 /// The longest pause between two things that a talker does.
@@ -20,12 +21,18 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// How many questions may be open at once.
 const QUESTIONS_MAX: usize = 32;
 
+/// How many messages a flood has, if nothing stops it.
+const FLOOD: u32 = 1000;
+
+/// How many tasks each question leaves with [`Mutant::LeakedTasks`].
+const LEAK: usize = 10;
+
 /// Tells, asks, publishes, subscribes, and makes players fall, until its system ends.
-pub(super) async fn talk(node: Node, recorder: Recorder) {
+pub(super) async fn talk(node: Node, recorder: Recorder, mutant: Option<Mutant>) {
     let system = node.system().clone();
     let stopped = system.stopped();
     let talking = async {
-        if let Ok(mut talker) = Talker::new(node, recorder) {
+        if let Ok(mut talker) = Talker::new(node, recorder, mutant) {
             loop {
                 talker.act().await;
             }
@@ -44,17 +51,20 @@ struct Talker {
     name: String,
     recorder: Recorder,
     topic: ClusterTopic<News>,
-    /// The last number that each player was told, by node and place among its players.
+    /// The last number that each player was told, by the names of its node and of itself.
     told: BTreeMap<String, u64>,
     published: u64,
     asked: u64,
     subscriptions: u64,
     listening: Option<(String, Address<Hear>, ClusterForwarding)>,
+    mutant: Option<Mutant>,
+    /// What [`Mutant::HearsOn`] goes on with.
+    hears_on: Option<(Address<Hear>, ClusterForwarding)>,
     questions: tokio::task::JoinSet<()>,
 }
 
 impl Talker {
-    fn new(node: Node, recorder: Recorder) -> Result<Self, CastError> {
+    fn new(node: Node, recorder: Recorder, mutant: Option<Mutant>) -> Result<Self, CastError> {
         let topic = node.topic::<News>(NEWS)?;
         let name = format!("{}/talker", node.id());
         let questions = tokio::task::JoinSet::new();
@@ -69,6 +79,8 @@ impl Talker {
             asked,
             subscriptions,
             listening,
+            mutant,
+            hears_on: None,
             questions,
         })
     }
@@ -86,7 +98,7 @@ impl Talker {
             13..16 => self.publish().await,
             16..18 => self.listen_or_rest().await,
             18 => self.fell(),
-            _ => {}
+            _ => self.flood(),
         }
     }
 
@@ -99,16 +111,15 @@ impl Talker {
 
     async fn tell(&mut self) {
         let Some(player) = self.player() else { return };
-        let to = format!("{}/{}", player.node, player.metadata["name"]);
+        let to = format!("{}/{}", player.node.name, player.metadata["name"]);
         for _ in 0..=self.below(5) {
             let number = self.told.entry(to.clone()).or_default();
             *number += 1;
-            let (from, number) = (self.name.clone(), *number);
-            let line = Part::Line { from: from.clone(), number };
-            let told = tokio::time::timeout(TELL_WITHIN, player.address.tell(line)).await;
-            if matches!(told, Ok(Ok(()))) {
-                self.recorder.record(Record::Sent { from, to: to.clone(), number });
-            }
+            let (from, to, number) = (self.name.clone(), to.clone(), *number);
+            let line = Part::Line { from: from.clone(), to: to.clone(), number };
+            self.recorder.record(Record::Sent { from, to, number });
+            // Who cannot be told within the time is not.
+            let _ = tokio::time::timeout(TELL_WITHIN, player.address.tell(line)).await;
         }
     }
 
@@ -121,8 +132,12 @@ impl Talker {
         let question = format!("{}?{}", self.name, self.asked);
         let deadline = Duration::from_millis(50 + self.below(2_000));
         let (kind, millis) = (self.below(6), self.below(1_000));
-        let recorder = self.recorder.clone();
-        recorder.record(Record::Asked { question: question.clone(), deadline });
+        let open = Question::ask(question.clone(), deadline, self.recorder.clone());
+        let no_deadlines = self.mutant == Some(Mutant::NoDeadlines);
+        let deadline = if no_deadlines { Duration::MAX } else { deadline };
+        if self.mutant == Some(Mutant::LeakedTasks) {
+            (0..LEAK).for_each(|_| drop(tokio::spawn(std::future::pending::<()>())));
+        }
         self.questions.spawn(async move {
             let text = question.clone();
             let make = |reply| match kind {
@@ -131,14 +146,18 @@ impl Talker {
                 _ => Part::Echo(text, reply),
             };
             let answer = player.address.ask_within(deadline, make).await;
-            let outcome = conclusion(&question, answer);
-            recorder.record(Record::Concluded { question, outcome });
+            open.conclude(match (kind, answer) {
+                (1, Ok(answer)) => Conclusion::Wrong(answer),
+                (_, answer) => conclusion(&question, answer),
+            });
         });
     }
 
     async fn publish(&mut self) {
         self.published += 1;
-        let news = News { publisher: self.name.clone(), number: self.published };
+        let (publisher, number) = (self.name.clone(), self.published);
+        self.recorder.record(Record::Published { publisher: publisher.clone(), number });
+        let news = News { publisher, number };
         // Who cannot be told within the time is not.
         let _ = tokio::time::timeout(TELL_WITHIN, self.topic.publish(news)).await;
     }
@@ -150,11 +169,16 @@ impl Talker {
             let recorder = self.recorder.clone();
             let listener = Listener { subscription: subscription.clone(), recorder };
             let Ok(listener) = self.node.spawn(listener, ()).await else { return };
-            let Ok(forwarding) = self.topic.forward(&listener, Hear::News) else { return };
             self.recorder.record(Record::Subscribed { subscription: subscription.clone() });
+            let Ok(forwarding) = self.topic.forward(&listener, Hear::News) else { return };
             self.listening = Some((subscription, listener, forwarding));
             return;
         };
+        if self.mutant == Some(Mutant::HearsOn) {
+            self.recorder.record(Record::Unsubscribed { subscription });
+            self.hears_on = Some((listener, forwarding));
+            return;
+        }
         drop(forwarding);
         if listener.ask(Hear::Rest).await.is_ok() {
             self.recorder.record(Record::Unsubscribed { subscription });
@@ -162,15 +186,56 @@ impl Talker {
         listener.stop();
     }
 
-    /// Makes a player of this node fall.
-    fn fell(&self) {
+    /// Some player of this node.
+    fn player_here(&self) -> Option<Instance<Part>> {
         let here = self.node.id();
         let mut players = self.node.discover::<Part>(PLAYER);
         players.retain(|player| player.node == here);
-        if !players.is_empty() {
-            let player = &players[self.below(players.len() as u64) as usize];
+        let count = players.len() as u64;
+        (count > 0).then(|| players.swap_remove(self.below(count) as usize))
+    }
+
+    /// Makes a player of this node fall.
+    fn fell(&self) {
+        if let Some(player) = self.player_here() {
             // One whose mailbox is full stands.
             let _ = player.address.try_tell(Part::Fall);
+        }
+    }
+
+    /// Tells a player of this node as much as its mailbox takes.
+    fn flood(&self) {
+        if let Some(player) = self.player_here() {
+            let taken = |_: &u32| player.address.try_tell(Part::Wait).is_ok();
+            (0..FLOOD).take_while(taken).for_each(drop);
+        }
+    }
+}
+
+/// A question whose end will be told, whatever it is.
+struct Question {
+    name: String,
+    recorder: Recorder,
+    is_open: bool,
+}
+
+impl Question {
+    fn ask(name: String, deadline: Duration, recorder: Recorder) -> Self {
+        recorder.record(Record::Asked { question: name.clone(), deadline });
+        Self { name, recorder, is_open: true }
+    }
+
+    fn conclude(mut self, outcome: Conclusion) {
+        self.is_open = false;
+        self.recorder.record(Record::Concluded { question: self.name.clone(), outcome });
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.is_open {
+            let (question, outcome) = (self.name.clone(), Conclusion::GivenUp);
+            self.recorder.record(Record::Concluded { question, outcome });
         }
     }
 }

@@ -55,6 +55,12 @@ impl MachineClock {
         state.millionths = millionths;
     }
 
+    /// Sets the wall clock to where it was when the machine was put up.
+    pub(crate) fn turn_back(&self) {
+        let mut state = self.0.lock();
+        state.wall = EPOCH - state.at(state.world).min(EPOCH);
+    }
+
     /// Sets the wall clock.
     pub(crate) fn jump(&self, by_ms: i64) {
         let mut state = self.0.lock();

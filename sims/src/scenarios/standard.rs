@@ -24,12 +24,15 @@ const ROUNDS: usize = 3;
 pub(super) fn world(seed: u64) -> World {
     World::new(seed)
         .named(NAME)
-        .nodes(NODES, |host| async move { cast::start(host.node(), recorder(&host)).await })
+        .nodes(NODES, |host| async move {
+            cast::start_with(host.node(), recorder(&host), host.mutant()).await
+        })
         .workload(|host, node| async move {
             host.wait_for_end_of_faults().await;
             all_answer(&node, NODES * PLAYERS).await
         })
         .faults(Faults::Random(4))
+        .limits(cast::LIMITS)
 }
 
 /// Where the cast of a simulated machine tells what it sees.
