@@ -6,6 +6,7 @@ pub mod decisions;
 mod fault;
 mod host;
 mod invariants;
+mod judge;
 mod machine;
 mod network;
 mod outcome;
@@ -16,6 +17,7 @@ mod shared;
 mod shrink;
 mod snapshot;
 mod standing;
+mod tap;
 mod trace;
 mod world;
 

@@ -10,14 +10,16 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use umbel_cluster::{MemberChange, Node};
+use umbel_cluster::Node;
 
 pub(crate) use self::clock::MachineClock;
+use crate::cast::Recorder;
 use crate::host::Host;
 use crate::network::Place;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::standing::Standing;
+use crate::tap::tap;
 
 /// What runs on a machine: it is given the machine, and starts a node there.
 pub(crate) type Program =
@@ -133,8 +135,9 @@ impl Machine {
         runtime.spawn(async move {
             let started = match program(host).await {
                 Ok(node) => {
-                    shared.record(place, Record::Started { node: node.id() });
-                    let tap = tokio::spawn(tap(node.clone(), shared, place));
+                    let recorder = Recorder::new(move |record| shared.record(place, record));
+                    recorder.record(Record::Started { node: node.id() });
+                    let tap = tokio::spawn(tap(node.clone(), recorder));
                     Started::Up(node, tap.abort_handle())
                 }
                 Err(why) => Started::Failed(why),
@@ -279,27 +282,6 @@ impl Process {
                 }
                 true
             }
-        }
-    }
-}
-
-/// Tells what a node is told of members.
-async fn tap(node: Node, shared: Arc<Shared>, place: Place) {
-    let mut watch = node.watch_members();
-    let id = || node.id();
-    loop {
-        let events = match watch.changed().await {
-            MemberChange::Is(event) => vec![event],
-            MemberChange::Renewed(node) => {
-                shared.record(place, Record::Renewed { node });
-                continue;
-            }
-            MemberChange::Refreshed(events) => events,
-            _ => continue,
-        };
-        for event in events {
-            let record = Record::Member { at: id(), of: event.member.node, state: event.state };
-            shared.record(place, record);
         }
     }
 }

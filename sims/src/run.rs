@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use umbel_protocol::NodeId;
 
 use crate::chance::Chance;
 use crate::fault::{Fault, Planned};
 use crate::host::Host;
-use crate::invariants::{Findings, Invariants};
+use crate::judge::Judge;
 use crate::machine::{Machine, Program};
 use crate::network::{Condition, Network};
 use crate::outcome::Outcome;
-use crate::record::{Record, Recorded};
 use crate::shared::Shared;
-use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 use crate::world::{Workload, World};
 
@@ -43,10 +40,8 @@ pub(crate) struct Run<'a> {
     restarts: BTreeSet<(Duration, usize)>,
     /// For how long machines are to be down whose nodes leave.
     leaving: BTreeMap<usize, Duration>,
-    deaths: BTreeMap<NodeId, Duration>,
     done: Arc<parking_lot::Mutex<Vec<Result<(), String>>>>,
-    invariants: Invariants,
-    violations: Vec<crate::outcome::Violation>,
+    judge: Judge,
 }
 
 impl<'a> Run<'a> {
@@ -72,10 +67,8 @@ impl<'a> Run<'a> {
             plan,
             restarts: BTreeSet::new(),
             leaving: BTreeMap::new(),
-            deaths: BTreeMap::new(),
             done,
-            invariants: Invariants::new(&world.checks),
-            violations: Vec::new(),
+            judge: Judge::new(&world.checks),
         }
     }
 
@@ -84,7 +77,7 @@ impl<'a> Run<'a> {
         self.machines.iter_mut().for_each(Machine::start);
         let plan = self.plan.clone();
         let mut plan = plan.iter().peekable();
-        while self.now < self.world.lasts && self.violations.is_empty() {
+        while self.now < self.world.lasts && self.judge.violations().is_empty() {
             while let Some(planned) = plan.next_if(|planned| planned.at() <= self.now) {
                 self.befall(&planned.fault);
             }
@@ -93,7 +86,7 @@ impl<'a> Run<'a> {
         self.heal();
         let deadline = self.world.lasts + self.world.settles_within;
         let mut well_since = None;
-        while self.violations.is_empty() {
+        while self.judge.violations().is_empty() {
             self.step();
             if !self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
                 continue;
@@ -104,7 +97,7 @@ impl<'a> Run<'a> {
                 Some(_) => well_since = None,
             }
             if well_since.is_some_and(|since| self.now >= since + STAYS) {
-                self.check(true);
+                self.judge.settle(self.now, &self.standings(), Some(&self.shared));
                 break;
             }
         }
@@ -121,12 +114,12 @@ impl<'a> Run<'a> {
         Outcome {
             scenario: self.world.name.clone(),
             seed: self.world.seed,
-            ok: self.violations.is_empty(),
+            ok: self.judge.violations().is_empty(),
             trace: format!("{:016x}", trace.hash()),
             events: trace.events(),
             sim_seconds: self.now.as_secs_f64(),
             settled_after_seconds: well_since.map(|at| (at - self.world.lasts).as_secs_f64()),
-            violations: self.violations,
+            violations: self.judge.into_violations(),
             faults: self.plan,
             lines: trace.take_lines(),
             replay: self.world.replay.clone(),
@@ -158,41 +151,18 @@ impl<'a> Run<'a> {
         }
         self.now = end;
         let records = self.shared.take_records();
-        if !records.is_empty() {
-            self.tell(&records);
-        }
+        self.judge.hear(self.now, &records);
         if self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
-            self.check(false);
+            self.judge.look(self.now, &self.standings(), Some(&self.shared));
         }
     }
 
     fn report(&mut self, invariant: &str, what: String) {
-        Findings { now: self.now, found: &mut self.violations }.report(invariant, what);
-    }
-
-    fn tell(&mut self, records: &[Recorded]) {
-        let mut findings = Findings { now: self.now, found: &mut self.violations };
-        for recorded in records {
-            if let Record::Left { node, .. } = &recorded.record {
-                self.deaths.insert(node.clone(), recorded.at);
-            }
-            self.invariants.happened(recorded, &mut findings);
-        }
+        self.judge.report(self.now, invariant, what);
     }
 
     fn standings(&self) -> Vec<Standing> {
         self.machines.iter().filter_map(Machine::standing).collect()
-    }
-
-    fn check(&mut self, settled: bool) {
-        let nodes = self.standings();
-        let (now, deaths) = (self.now, &self.deaths);
-        let snapshot = Snapshot { now, nodes: &nodes, deaths, shared: Some(&self.shared) };
-        let mut findings = Findings { now, found: &mut self.violations };
-        self.invariants.stands(&snapshot, &mut findings);
-        if settled {
-            self.invariants.settled(&snapshot, &mut findings);
-        }
     }
 
     /// What is not as it has to be in the end.
@@ -282,7 +252,7 @@ impl<'a> Run<'a> {
 
     fn end_process(&mut self, machine: usize, with_power: bool, up_again: Duration) {
         if let Some(node) = self.machines[machine].node() {
-            self.deaths.insert(node.id(), self.now);
+            self.judge.died(node.id(), self.now);
         }
         self.machines[machine].kill(with_power);
         self.leaving.remove(&machine);

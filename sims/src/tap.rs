@@ -1,0 +1,27 @@
+//! Tells what a node is told of members.
+
+use umbel_cluster::{MemberChange, Node};
+
+use crate::cast::Recorder;
+use crate::record::Record;
+
+/// Records each change among the members that `node` is told of, for as long as it is polled.
+pub(crate) async fn tap(node: Node, recorder: Recorder) {
+    let mut watch = node.watch_members();
+    loop {
+        let events = match watch.changed().await {
+            MemberChange::Is(event) => vec![event],
+            MemberChange::Renewed(node) => {
+                recorder.record(Record::Renewed { node });
+                continue;
+            }
+            MemberChange::Refreshed(events) => events,
+            _ => continue,
+        };
+        for event in events {
+            let record =
+                Record::Member { at: node.id(), of: event.member.node, state: event.state };
+            recorder.record(record);
+        }
+    }
+}
