@@ -233,6 +233,10 @@ impl<'a> Run<'a> {
                 }
             }
             Fault::Stall { from, to, ms } => self.shared.network().stall(*from, *to, until(ms)),
+            Fault::HalfOpen { from, to, ms } => {
+                let until = until(ms);
+                self.shared.network().spoil(*from, *to, Condition::HalfOpen { until });
+            }
             Fault::Reset { a, b } => self.shared.network().reset(*a, *b),
             Fault::Blackhole { a, b } => self.shared.network().swallow(*a, *b),
             Fault::Delay { from, to, extra_ms, ms } => {

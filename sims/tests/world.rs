@@ -1,6 +1,6 @@
 //! Whole nodes in a world.
 
-use umbel_sims::{Faults, Options, Scenario, World};
+use umbel_sims::{Fault, Faults, Options, Planned, Scenario, World};
 
 fn three(seed: u64) -> World {
     World::new(seed).nodes(3, |host| async move { host.node().start().await })
@@ -20,6 +20,24 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         assert_eq!((&one.trace, one.events), (&again.trace, again.events));
         assert_ne!(one.trace, three(seed + 1).run().trace);
     }
+}
+
+#[test]
+fn nodes_that_were_never_answered_dial_again_and_find_one_another() {
+    let half_open = |from, to| Planned { at_ms: 0, fault: Fault::HalfOpen { from, to, ms: 8_000 } };
+    let faults = Faults::Planned(vec![half_open(0, 1), half_open(1, 0)]);
+    let outcome = three(1)
+        .faults(faults.clone())
+        .invariant("they-are-not-linked", |snapshot| {
+            let linked = snapshot.nodes.iter().take(2).any(|node| {
+                let others = snapshot.nodes.iter().take(2).filter(|other| other.node != node.node);
+                others.into_iter().any(|other| node.linked.contains(&other.node))
+            });
+            if linked && snapshot.now.as_secs() < 8 { Err("they are".to_owned()) } else { Ok(()) }
+        })
+        .run();
+    assert!(outcome.ok, "{outcome}");
+    assert_ne!(outcome.trace, three(1).faults(Faults::none()).run().trace);
 }
 
 #[test]
