@@ -2,6 +2,8 @@
 
 mod cast;
 mod chance;
+#[cfg(unix)]
+pub mod chaos;
 pub mod decisions;
 mod fault;
 mod host;

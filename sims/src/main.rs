@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use umbel_sims::Outcome;
+#[cfg(unix)]
+use umbel_sims::chaos::{ChaosArgs, NODE_COMMAND, NodeArgs};
 use umbel_sims::decisions::{Decisions, Mutant};
 
 /// One seed in so many is run twice, and both runs must be the same.
@@ -46,6 +48,12 @@ enum Command {
         #[arg(long, value_parser = mutant)]
         mutant: Option<Mutant>,
     },
+    /// Run real nodes, a process each, and have real things go wrong with them
+    #[cfg(unix)]
+    Chaos(ChaosArgs),
+    #[cfg(unix)]
+    #[command(name = NODE_COMMAND, hide = true)]
+    ChaosNode(NodeArgs),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +69,10 @@ fn main() -> ExitCode {
             let scenario = planted(mutant);
             replay(if trace { scenario.keep_lines() } else { scenario }, seed)
         }
+        #[cfg(unix)]
+        Command::Chaos(args) => return args.run(),
+        #[cfg(unix)]
+        Command::ChaosNode(args) => return args.run(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

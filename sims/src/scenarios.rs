@@ -2,6 +2,8 @@
 
 mod standard;
 
+pub(crate) use self::standard::all_answer;
+
 use crate::decisions::Decisions;
 use crate::fault::{Faults, Planned};
 use crate::outcome::Outcome;
