@@ -3,6 +3,7 @@
 //! It knows nothing of simulation: it is given a [`NodeBuilder`] and a [`Recorder`], and runs in the same
 //! way in a world, and in a process of its own over TLS.
 
+mod calm;
 mod house;
 mod listener;
 mod player;
@@ -16,6 +17,7 @@ use umbel_actors::SpawnError;
 use umbel_actors::supervision::StartError as TreeError;
 use umbel_cluster::{Node, NodeBuilder, RegisterError, StartError, TopicError};
 
+pub(crate) use self::calm::Calm;
 pub(crate) use self::player::{PLAYER, PLAYERS, Part};
 use crate::record::Record;
 
@@ -58,8 +60,17 @@ pub(crate) enum CastError {
 /// Starts a node, and on it players under supervision, who can be found by all, and a talker, who tells
 /// and asks players everywhere, publishes, subscribes, and makes players fail.
 pub(crate) async fn start(builder: NodeBuilder, recorder: Recorder) -> Result<Node, CastError> {
+    start_with(builder, recorder, Calm::default()).await
+}
+
+/// Like [`start`], and while `calm` is on, the talker does nothing that other nodes would have to learn of.
+pub(crate) async fn start_with(
+    builder: NodeBuilder,
+    recorder: Recorder,
+    calm: Calm,
+) -> Result<Node, CastError> {
     let node = builder.start().await?;
     house::open(&node, &recorder).await?;
-    tokio::spawn(talker::talk(node.clone(), recorder));
+    tokio::spawn(talker::talk(node.clone(), recorder, calm));
     Ok(node)
 }

@@ -8,7 +8,7 @@ use umbel_cluster::{ClusterForwarding, ClusterTopic, Instance, Node};
 
 use super::listener::{Hear, Listener, NEWS, News};
 use super::player::{PLAYER, Part};
-use super::{CastError, Recorder};
+use super::{Calm, CastError, Recorder};
 use crate::record::{Conclusion, Record};
 
 /// The longest pause between two things that a talker does.
@@ -21,11 +21,11 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 const QUESTIONS_MAX: usize = 32;
 
 /// Tells, asks, publishes, subscribes, and makes players fall, until its system ends.
-pub(super) async fn talk(node: Node, recorder: Recorder) {
+pub(super) async fn talk(node: Node, recorder: Recorder, calm: Calm) {
     let system = node.system().clone();
     let stopped = system.stopped();
     let talking = async {
-        if let Ok(mut talker) = Talker::new(node, recorder) {
+        if let Ok(mut talker) = Talker::new(node, recorder, calm) {
             loop {
                 talker.act().await;
             }
@@ -43,6 +43,7 @@ struct Talker {
     /// Its life's name: that of the node's.
     name: String,
     recorder: Recorder,
+    calm: Calm,
     topic: ClusterTopic<News>,
     /// The last number that each player was told, by node and place among its players.
     told: BTreeMap<String, u64>,
@@ -54,7 +55,7 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(node: Node, recorder: Recorder) -> Result<Self, CastError> {
+    fn new(node: Node, recorder: Recorder, calm: Calm) -> Result<Self, CastError> {
         let topic = node.topic::<News>(NEWS)?;
         let name = format!("{}/talker", node.id());
         let questions = tokio::task::JoinSet::new();
@@ -63,6 +64,7 @@ impl Talker {
             node,
             name,
             recorder,
+            calm,
             topic,
             told,
             published,
@@ -84,8 +86,8 @@ impl Talker {
             0..8 => self.tell().await,
             8..13 => self.ask(),
             13..16 => self.publish().await,
-            16..18 => self.listen_or_rest().await,
-            18 => self.fell(),
+            16..18 if !self.calm.is_on() => self.listen_or_rest().await,
+            18 if !self.calm.is_on() => self.fell(),
             _ => {}
         }
     }

@@ -80,12 +80,13 @@ impl Crew {
         Ok((Self { program, authority, directory, chance, lives: 0, heard }, hearing))
     }
 
-    /// Starts the node of a machine. Must be called on a thread that ends no sooner than the process: the
+    /// Starts the node of a machine, whose talker is to be calm at first, or not. Must be called on a thread that ends no sooner than the process: the
     /// kernel takes the end of the thread for that of the parent.
     pub(super) fn start(
         &mut self,
         machine: usize,
         proxies: &Proxies,
+        calm: bool,
     ) -> Result<Process, CrewError> {
         self.lives += 1;
         let life = self.lives;
@@ -104,6 +105,7 @@ impl Crew {
                 .filter(|seed| *seed != machine)
                 .map(|seed| proxies.advertised(seed).to_owned())
                 .collect(),
+            calm,
         };
         let plan = serde_json::to_string(&plan).expect("a plan is plain data");
         let mut child = Command::new(&self.program)

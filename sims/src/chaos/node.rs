@@ -24,7 +24,7 @@ use umbel_protocol::NodeName;
 use super::bounds::{GOODBYE, TASKS_GONE_WITHIN, TELLS_EVERY, TICK};
 use super::doors::Doors;
 use super::told::{Order, Told, line};
-use crate::cast::{self, CastError, Recorder};
+use crate::cast::{self, Calm, CastError, Recorder};
 use crate::record::Record;
 use crate::scenarios::all_answer;
 use crate::standing::Standing;
@@ -63,6 +63,8 @@ pub(super) struct NodePlan {
     pub(super) doors: BTreeMap<String, String>,
     /// Whom it joins through.
     pub(super) join: Vec<String>,
+    /// Whether its talker is to leave things as they are at first.
+    pub(super) calm: bool,
 }
 
 fn plan(text: &str) -> Result<NodePlan, String> {
@@ -168,7 +170,9 @@ async fn be(plan: NodePlan) -> Result<(), NodeError> {
         .listen("127.0.0.1:0")
         .advertise(plan.advertise)
         .join(plan.join);
-    let node = cast::start(builder, recorder.clone()).await?;
+    let calm = Calm::default();
+    calm.set(plan.calm);
+    let node = cast::start_with(builder, recorder.clone(), calm.clone()).await?;
     recorder.record(Record::Started { node: node.id() });
     let mut tasks = JoinSet::new();
     tasks.spawn(tap(node.clone(), recorder.clone()));
@@ -189,6 +193,7 @@ async fn be(plan: NodePlan) -> Result<(), NodeError> {
                     teller.tell(&Told::Asked { number, trouble });
                 });
             }
+            Some(Order::Calm(on)) => calm.set(on),
             Some(Order::Leave) => break,
             // The thread that hears has ended this process, or is about to.
             None => std::future::pending().await,

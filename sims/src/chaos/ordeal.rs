@@ -237,7 +237,7 @@ impl Ordeal {
             self.judge.look(self.now, &self.standings(), None);
         }
         match &self.phase {
-            Phase::Trouble { until, .. } if *until <= self.now => self.make_peace()?,
+            Phase::Trouble { until, .. } if *until <= self.now => self.make_peace().await?,
             Phase::Trouble { until, next } if *next <= self.now => {
                 let until = *until;
                 let fault = self.faults.draw();
@@ -260,17 +260,21 @@ impl Ordeal {
     }
 
     fn start(&mut self, number: usize) -> Result<(), CrewError> {
-        let process = self.crew.start(number, &self.proxies)?;
+        let calm = matches!(self.phase, Phase::Peace(_));
+        let process = self.crew.start(number, &self.proxies, calm)?;
         self.machines[number].start(process, self.now);
         self.tally.processes += 1;
         let (me, id) = (name(number), self.machines[number].process_id().unwrap_or_default());
         Ok(self.screen.say(self.now, &format!("{me} is started as process {id}"))?)
     }
 
-    fn make_peace(&mut self) -> Result<(), CrewError> {
+    async fn make_peace(&mut self) -> Result<(), CrewError> {
         self.screen.say(self.now, "the faults are over, and all must be well")?;
         self.proxies.mend();
-        self.machines.iter_mut().for_each(|machine| machine.heal(self.now));
+        for machine in &mut self.machines {
+            machine.heal(self.now);
+            machine.order(&Order::Calm(true)).await;
+        }
         self.phase = Phase::Peace(Peace::new(
             self.plan.nodes,
             self.now,
@@ -327,6 +331,9 @@ impl Ordeal {
         if self.now < self.plan.lasts {
             let until = (self.now + self.faults.time()).min(self.plan.lasts);
             self.phase = Phase::Trouble { until, next: self.now + self.faults.pause() };
+            for machine in &mut self.machines {
+                machine.order(&Order::Calm(false)).await;
+            }
             return Ok(());
         }
         self.screen.say(self.now, "all are told to leave")?;

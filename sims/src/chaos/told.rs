@@ -35,6 +35,8 @@ pub(super) enum Order {
         /// How many players there must be.
         players: usize,
     },
+    /// Leave things as they are, or not any more: see [`Calm`](crate::cast::Calm).
+    Calm(bool),
     /// Say goodbye and end.
     Leave,
 }
