@@ -18,9 +18,6 @@ pub struct Snapshot<'a> {
     pub nodes: &'a [Standing],
     /// When each life that is over ended.
     pub deaths: &'a BTreeMap<NodeId, Duration>,
-    /// How much longer things may take than their stated bounds: nothing in a simulated world, some
-    /// seconds on a real machine, which does other things as well.
-    pub slack: Duration,
     pub(crate) shared: Option<&'a Shared>,
 }
 

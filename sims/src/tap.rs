@@ -7,11 +7,13 @@ use crate::record::Record;
 
 /// Records each change among the members that `node` is told of, for as long as it is polled.
 pub(crate) async fn tap(node: Node, recorder: Recorder) {
-    let mut watch = node.watch_members();
+    // Which life was told: the node may have become another one since.
+    let (mut watch, mut at) = (node.watch_members(), node.id());
     loop {
         let events = match watch.changed().await {
             MemberChange::Is(event) => vec![event],
             MemberChange::Renewed(node) => {
+                at = node.clone();
                 recorder.record(Record::Renewed { node });
                 continue;
             }
@@ -20,7 +22,7 @@ pub(crate) async fn tap(node: Node, recorder: Recorder) {
         };
         for event in events {
             let record =
-                Record::Member { at: node.id(), of: event.member.node, state: event.state };
+                Record::Member { at: at.clone(), of: event.member.node, state: event.state };
             recorder.record(record);
         }
     }

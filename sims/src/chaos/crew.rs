@@ -31,15 +31,15 @@ pub(super) struct Crew {
     /// Only its owner may enter it. Removed when this is dropped.
     directory: TempDir,
     chance: Chance,
-    lives: u64,
+    started: u32,
     heard: mpsc::Sender<Heard>,
 }
 
 /// Something that came from a process.
 pub(super) struct Heard {
     pub(super) machine: usize,
-    /// Which process: none of another machine or life has its number.
-    pub(super) life: u64,
+    /// Which process: they are numbered in the order in which they were started, on all machines.
+    pub(super) process: u32,
     pub(super) what: What,
 }
 
@@ -77,7 +77,7 @@ impl Crew {
         let authority = Authority::create(cluster)?;
         let (heard, hearing) = mpsc::channel(LINES_WAITING_MAX);
         let program = std::env::current_exe()?;
-        Ok((Self { program, authority, directory, chance, lives: 0, heard }, hearing))
+        Ok((Self { program, authority, directory, chance, started: 0, heard }, hearing))
     }
 
     /// Starts the node of a machine, whose talker is to be calm at first, or not. Must be called on a thread that ends no sooner than the process: the
@@ -88,10 +88,10 @@ impl Crew {
         proxies: &Proxies,
         calm: bool,
     ) -> Result<Process, CrewError> {
-        self.lives += 1;
-        let life = self.lives;
+        self.started += 1;
+        let number = self.started;
         let me = name(machine);
-        let credentials = self.directory.path().join(format!("{me}-{life}"));
+        let credentials = self.directory.path().join(format!("{me}-{number}"));
         let issued = self.authority.issue(&me, &IssueOptions::new())?;
         issued.save(&credentials, Overwrite::Refuse)?;
         let plan = NodePlan {
@@ -119,27 +119,27 @@ impl Crew {
             .kill_on_drop(true)
             .spawn()?;
         let input = child.stdin.take();
-        let ear = Ear { machine, life, heard: self.heard.clone() };
+        let ear = Ear { machine, process: number, heard: self.heard.clone() };
         if let Some(output) = child.stdout.take() {
             tokio::spawn(ear.clone().hear_told(output));
         }
         if let Some(errors) = child.stderr.take() {
             tokio::spawn(ear.hear_complaints(errors));
         }
-        Ok(Process { life, child, input })
+        Ok(Process { number, child, input })
     }
 }
 
 /// A process that was started here and not waited for yet: so its number is nobody else's.
 pub(super) struct Process {
-    pub(super) life: u64,
+    pub(super) number: u32,
     child: Child,
     /// Held open, for the process ends when it is closed.
     input: Option<ChildStdin>,
 }
 
 impl Process {
-    /// Its number; `None` where it was waited for.
+    /// Its number in the system; `None` where it was waited for.
     pub(super) fn id(&self) -> Option<u32> {
         self.child.id()
     }
@@ -177,15 +177,15 @@ impl Process {
 #[derive(Clone)]
 struct Ear {
     machine: usize,
-    life: u64,
+    process: u32,
     heard: mpsc::Sender<Heard>,
 }
 
 impl Ear {
     async fn tell(&self, what: What) {
-        let Self { machine, life, .. } = *self;
+        let Self { machine, process, .. } = *self;
         // Who hears no more has ended the run.
-        let _ = self.heard.send(Heard { machine, life, what }).await;
+        let _ = self.heard.send(Heard { machine, process, what }).await;
     }
 
     async fn hear_told(self, output: impl AsyncRead + Unpin) {

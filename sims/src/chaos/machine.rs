@@ -63,9 +63,9 @@ impl Machine {
         self.process.is_none() && self.up_at.is_some_and(|at| at <= now)
     }
 
-    /// Whether it is the one of this number.
-    pub(super) fn runs(&self, life: u64) -> bool {
-        self.process.as_ref().is_some_and(|process| process.life == life)
+    /// Whether the process of this number runs on it.
+    pub(super) fn runs(&self, number: u32) -> bool {
+        self.process.as_ref().is_some_and(|process| process.number == number)
     }
 
     pub(super) fn is_up(&self) -> bool {

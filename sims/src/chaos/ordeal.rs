@@ -159,10 +159,10 @@ impl Ordeal {
     // --- What is heard ----------------------------------------------------------------------------
 
     async fn hear(&mut self, heard: Heard) -> Result<(), CrewError> {
-        let Heard { machine: number, life, what } = heard;
+        let Heard { machine: number, process, what } = heard;
         let now = self.now;
         let machine = &mut self.machines[number];
-        if !machine.runs(life) {
+        if !machine.runs(process) {
             return Ok(());
         }
         match what {
