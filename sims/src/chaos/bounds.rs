@@ -5,10 +5,7 @@ use std::time::Duration;
 /// How often the run looks whether something is due.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
-/// How often the invariants look at how things stand.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
-
-/// How often each node tells how things stand.
+/// How often each node tells how things stand, which the invariants then look at.
 pub(super) const TELLS_EVERY: Duration = Duration::from_millis(200);
 
 /// Who is not heard of for so long had no time, and is judged as if it had been paused.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::bounds::{DROWSY_AFTER, LEAVES_WITHIN, LOOK, SLACK, TICK};
+use super::bounds::{DROWSY_AFTER, LEAVES_WITHIN, SLACK, TICK};
 use super::crew::{Crew, CrewError, Heard, What};
 use super::faults::{Faults, kind};
 use super::machine::{End, Machine};
@@ -39,7 +39,6 @@ pub(super) struct Ordeal {
     plan: Plan,
     began: Instant,
     now: Duration,
-    looked_at: Duration,
     crew: Crew,
     heard: mpsc::Receiver<Heard>,
     proxies: Proxies,
@@ -80,7 +79,6 @@ impl Ordeal {
             plan,
             began: Instant::now(),
             now: Duration::ZERO,
-            looked_at: Duration::ZERO,
             crew,
             heard,
             proxies,
@@ -177,7 +175,13 @@ impl Ordeal {
                 self.tally.count(&record);
                 self.judge.hear(now, &[Recorded { at: now, machine: number, record }]);
             }
-            What::Told(Told::Standing(standing)) => machine.stands(*standing, now),
+            What::Told(Told::Standing(standing)) => {
+                machine.stands(*standing, now);
+                // One by one, in the order in which it has told: what it has recorded before, it knew.
+                if let Some(standing) = machine.standing() {
+                    self.judge.look(now, &[standing], None);
+                }
+            }
             What::Told(Told::Asked { number: order, trouble }) => {
                 if let Phase::Peace(peace) = &mut self.phase {
                     peace.hear(number, order, trouble);
@@ -231,10 +235,6 @@ impl Ordeal {
             if !is_farewell && self.machines[number].is_due(self.now) {
                 self.start(number)?;
             }
-        }
-        if self.now >= self.looked_at + LOOK {
-            self.looked_at = self.now;
-            self.judge.look(self.now, &self.standings(), None);
         }
         match &self.phase {
             Phase::Trouble { until, .. } if *until <= self.now => self.make_peace().await?,
