@@ -44,6 +44,36 @@ const NAME: &str = "chaos";
 /// The threads that carry what the nodes send; the run itself has its own.
 const WORKERS: usize = 2;
 
+/// What stands below the options in `umbel-sim chaos --help`.
+pub const HELP: &str = "\
+What happens:
+  Each node is a process of its own, linked with the others over TCP and mutual TLS on loopback, with
+  certificates that are made for this run. Their connections pass through proxies. Processes are killed,
+  stopped and told to leave; connections are cut, held, delayed, swallowed and reset, and new ones never
+  answered. Every 20 to 30 seconds all of it pauses, and all must be well in time: all nodes agree on
+  members, links, registry and topics, and each is answered by every player on every node. What they see
+  and do is judged all along by the invariants of the simulation.
+
+  The same seed draws the same faults at the same times, and the machine does with them what it does:
+  this cannot be replayed.
+
+What --json prints, as one object:
+  scenario, seed, ok, nodes, seconds   as they were
+  faults                               how many of each kind
+  recoveries_seconds                   for each pause, how long it took until all was well
+  processes, connections, records      how many there were
+  sent, received, heard                messages, and publications by subscribers
+  asked, answered, wrong, failed       questions, those that failed by reason
+  renewed, restarted                   nodes that went on as another life; restarts by supervisors
+  violations                           what did not hold; the run ends with the first
+
+Status: 0 all held, 1 something did not, 2 usage, 128+N ended by signal N.
+
+Examples:
+  umbel-sim chaos --minutes 10
+  umbel-sim chaos --seconds 30 --nodes 5 --seed 7 --json
+  RUST_LOG=umbel=debug umbel-sim chaos   with the nodes' logs among the last lines of a failure";
+
 /// What `umbel-sim chaos` is told.
 #[derive(Args, Clone, Debug)]
 pub struct ChaosArgs {

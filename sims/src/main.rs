@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use umbel_sims::Outcome;
 #[cfg(unix)]
-use umbel_sims::chaos::{ChaosArgs, NODE_COMMAND, NodeArgs};
+use umbel_sims::chaos::{self, ChaosArgs, NODE_COMMAND, NodeArgs};
 use umbel_sims::decisions::{Decisions, Mutant};
 
 /// One seed in so many is run twice, and both runs must be the same.
@@ -50,6 +50,7 @@ enum Command {
     },
     /// Run real nodes, a process each, and have real things go wrong with them
     #[cfg(unix)]
+    #[command(after_help = chaos::HELP)]
     Chaos(ChaosArgs),
     #[cfg(unix)]
     #[command(name = NODE_COMMAND, hide = true)]
