@@ -147,6 +147,14 @@ fn ended_by(does: impl Fn(Pid, Pid)) -> Done {
 }
 
 #[test]
+fn a_node_that_ends_although_nobody_asked_for_it_is_a_violation() {
+    let done = ended_by(|_, node| kill_process(node, Signal::KILL).unwrap());
+    assert_eq!(done.status.code(), Some(1), "{:?}", done.told);
+    let told = done.told.iter().any(|line| line.contains("nobody asked for: signal: 9"));
+    assert!(told, "{:?}", done.told);
+}
+
+#[test]
 fn ctrl_c_ends_it_and_leaves_no_process_and_no_directory() {
     let done = ended_by(|run, _| kill_process(run, Signal::INT).unwrap());
     assert_eq!(done.status.code(), Some(130), "{:?}", done.told);

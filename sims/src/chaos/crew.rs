@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -161,15 +161,16 @@ impl Process {
         }
     }
 
-    /// Kills it where it still lives, and waits for its end; how it ended.
-    pub(super) async fn end(mut self) -> String {
+    /// Kills it where it still lives, and waits for its end.
+    pub(super) async fn end(mut self) {
+        // An error: it has ended.
         let _ = self.child.start_kill();
-        self.ended().await
+        let _ = self.ended().await;
     }
 
     /// Waits for its end; how it ended.
-    pub(super) async fn ended(&mut self) -> String {
-        self.child.wait().await.map_or_else(|why| why.to_string(), |status| status.to_string())
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
     }
 }
 

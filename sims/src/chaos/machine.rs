@@ -1,6 +1,8 @@
 //! One machine of a run: the process on it, and what is known of it.
 
 use std::collections::VecDeque;
+use std::io;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -204,16 +206,22 @@ impl Machine {
         self.up_at = self.up_at.map(|at| at.min(now));
     }
 
-    /// Its process has ended: which life of which node that was, whether that was asked for, and how it
-    /// ended.
-    pub(super) async fn ended(&mut self, now: Duration) -> (Option<NodeId>, End, String) {
-        let how = match &mut self.process {
-            Some(process) => process.ended().await,
-            None => "it was not there".to_owned(),
+    /// Its process has told all that it will; waits until it has ended. Which life of which node that was,
+    /// whether it was to end, and how it did.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub(super) async fn ended(
+        &mut self,
+        now: Duration,
+    ) -> io::Result<(Option<NodeId>, End, Option<ExitStatus>)> {
+        let status = match &mut self.process {
+            Some(process) => Some(process.ended().await?),
+            None => None,
         };
         (self.process, self.standing, self.pause) = (None, None, None);
         self.up_at = Some(now + self.down_for);
-        (self.node.take(), std::mem::take(&mut self.end), how)
+        Ok((self.node.take(), std::mem::take(&mut self.end), status))
     }
 
     /// Kills what runs and waits for its end.

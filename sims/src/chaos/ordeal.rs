@@ -204,19 +204,18 @@ impl Ordeal {
 
     async fn ended(&mut self, number: usize) -> Result<(), CrewError> {
         let me = name(number);
-        let (node, end, how) = self.machines[number].ended(self.now).await;
+        let (node, end, status) = self.machines[number].ended(self.now).await?;
         self.proxies.listens(number, None);
         if let Some(node) = node {
             self.judge.died(node, self.now);
         }
+        let how = status.map_or_else(String::new, |status| status.to_string());
         match end {
             End::Killed => {}
-            End::Leaves if how == "exit status: 0" => {
-                self.screen.say(self.now, &format!("{me} has left"))?
+            End::Leaves if status.is_some_and(|status| status.success()) => {
+                self.screen.say(self.now, &format!("{me} has left"))?;
             }
-            End::Leaves => {
-                self.report("leaves", format!("{me} was told to leave, and ended: {how}"))
-            }
+            End::Leaves => self.report("leaves", format!("{me} was to leave, and ended: {how}")),
             End::NotAsked => {
                 self.report("lives-on", format!("{me} has ended, which nobody asked for: {how}"));
             }
