@@ -140,7 +140,7 @@ fn ended_by(does: impl Fn(Pid, Pid)) -> Done {
         if let Some((_, id)) = line.split_once("is started as process ") {
             nodes.push(Pid::from_raw(id.parse().unwrap()).unwrap());
         }
-        if line.contains("all was well") {
+        if line.contains("all was well after") {
             does(run, nodes[0]);
         }
     })
