@@ -27,6 +27,9 @@ pub(super) const FAULT_AFTER: (Duration, Duration) =
 /// again as in a simulated world.
 pub(super) const SETTLES_WITHIN_SECONDS: u64 = 60;
 
+/// How often it is told what is not well yet.
+pub(super) const TROUBLE_TOLD_EVERY: Duration = Duration::from_secs(2);
+
 /// For how long all must stay well.
 pub(super) const STAYS: Duration = Duration::from_secs(1);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::bounds::{DROWSY_AFTER, LEAVES_WITHIN, SLACK, TICK};
+use super::bounds::{DROWSY_AFTER, LEAVES_WITHIN, SLACK, TICK, TROUBLE_TOLD_EVERY};
 use super::crew::{Crew, CrewError, Heard, What};
 use super::faults::{Faults, kind};
 use super::machine::{End, Machine};
@@ -47,6 +47,7 @@ pub(super) struct Ordeal {
     phase: Phase,
     /// The number of the last order to ask.
     orders: u64,
+    trouble_told_at: Duration,
     judge: Judge,
     tally: Tally,
     screen: Screen,
@@ -87,6 +88,7 @@ impl Ordeal {
             // In the beginning all find one another.
             phase: Phase::Peace(Peace::new(plan.nodes, Duration::ZERO, plan.settles_within, 0)),
             orders: 0,
+            trouble_told_at: Duration::ZERO,
             judge: Judge::new(&[]).slack(SLACK),
             tally: Tally { scenario: super::NAME, seed, nodes, ..Tally::default() },
             screen,
@@ -274,6 +276,7 @@ impl Ordeal {
             machine.heal(self.now);
             machine.order(&Order::Calm(true)).await;
         }
+        self.trouble_told_at = self.now;
         self.phase = Phase::Peace(Peace::new(
             self.plan.nodes,
             self.now,
@@ -288,6 +291,12 @@ impl Ordeal {
         let Phase::Peace(peace) = &mut self.phase else { return Ok(()) };
         match peace.step(self.now, trouble) {
             Step::Wait => {}
+            Step::NotYet(trouble) => {
+                if self.now >= self.trouble_told_at + TROUBLE_TOLD_EVERY {
+                    self.trouble_told_at = self.now;
+                    self.screen.say(self.now, &format!("not yet: {trouble}"))?;
+                }
+            }
             Step::Ask(number) => {
                 let players = self.plan.nodes * PLAYERS;
                 for machine in &mut self.machines {

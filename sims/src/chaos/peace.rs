@@ -26,7 +26,10 @@ pub(super) struct Peace {
 pub(super) enum Step {
     /// All are to ask everybody, under this number.
     Ask(u64),
+    /// All is well, and has to stay so.
     Wait,
+    /// Something is not well yet.
+    NotYet(String),
     /// All is well, and was for a while; how long it took.
     Well(Duration),
     /// It has taken too long.
@@ -79,7 +82,7 @@ impl Peace {
             (None, None) => "not all were answered".to_owned(),
         };
         if now < self.since + self.within {
-            return Step::Wait;
+            return Step::NotYet(trouble);
         }
         let last = self.trouble.as_ref().map(|last| format!("; before that: {last}"));
         Step::TooLong(trouble + &last.unwrap_or_default())
@@ -99,11 +102,13 @@ mod tests {
     #[test]
     fn all_is_well_when_it_looks_so_and_all_were_answered_and_it_stays_so() {
         let mut peace = peace();
-        assert_eq!(peace.step(2 * SECOND, Some("a node is down".to_owned())), Step::Wait);
+        let down = || "a node is down".to_owned();
+        assert_eq!(peace.step(2 * SECOND, Some(down())), Step::NotYet(down()));
         assert_eq!(peace.step(2 * SECOND, None), Step::Ask(8));
         peace.hear(0, 8, None);
         peace.hear(1, 7, None);
-        assert_eq!(peace.step(3 * SECOND, None), Step::Wait);
+        let waits = Step::NotYet("n1 waits for answers".to_owned());
+        assert_eq!(peace.step(3 * SECOND, None), waits);
         peace.hear(1, 8, None);
         assert_eq!(peace.step(4 * SECOND, None), Step::Wait);
         assert_eq!(peace.step(4 * SECOND + STAYS, None), Step::Well(3 * SECOND));
@@ -118,7 +123,8 @@ mod tests {
         peace.hear(0, 9, None);
         peace.hear(1, 9, None);
         assert_eq!(peace.step(3 * SECOND, None), Step::Wait);
-        assert_eq!(peace.step(3 * SECOND, Some("they disagree".to_owned())), Step::Wait);
+        let disagree = || "they disagree".to_owned();
+        assert_eq!(peace.step(3 * SECOND, Some(disagree())), Step::NotYet(disagree()));
         assert_eq!(peace.step(9 * SECOND, None), Step::Ask(10));
         assert_eq!(peace.orders(), 10);
     }
