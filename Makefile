@@ -1,5 +1,5 @@
 # `verify` never writes to the sources; `fix` does.
-.PHONY: verify fix test demo sim bench deny
+.PHONY: verify fix test demo sim chaos bench deny
 
 CARGO ?= cargo
 
@@ -21,6 +21,9 @@ demo:
 
 sim:
 	$(CARGO) run -p umbel-sims --bin umbel-sim -- run --seeds 500
+
+chaos:
+	$(CARGO) run -p umbel-sims --bin umbel-sim -- chaos --minutes 10
 
 bench:
 	$(CARGO) bench -p umbel-actors --bench local -- --json

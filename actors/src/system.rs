@@ -258,7 +258,7 @@ impl System {
 
     /// Declares an actor for a [`Supervisor`], under a name that is unique in the system.
     ///
-    /// `make` is called for every start. The specification carries the actor's address
+    /// `make` is called for every start, when nothing is left of the incarnation before. The specification carries the actor's address
     /// ([`ChildSpec::handle`]), which holds over all restarts. Where another actor has the name, the
     /// child will not start, and the supervisor says so.
     ///
@@ -295,13 +295,13 @@ impl System {
                 let Some((managed, arguments)) = managed else {
                     return Err(ractor::SpawnErr::ActorAlreadyRegistered(taken));
                 };
-                let (actor, _) =
+                let (actor, task) =
                     ActorRuntime::spawn_linked(None, managed, arguments, supervisor).await?;
-                Ok(actor.get_cell())
+                Ok((actor.get_cell(), task))
             }
         };
         let (read, asked) = (slot.clone(), slot.clone());
-        ChildSpec::new(name, start)
+        ChildSpec::spawned(name, start)
             .mailbox(move || usize::try_from(read.depth()).ok())
             .ping(move |actor| asked.clone().beat(actor.get_id()))
             .with_handle(Address::local(slot))

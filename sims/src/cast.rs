@@ -3,6 +3,7 @@
 //! It knows nothing of simulation: it is given a [`NodeBuilder`] and a [`Recorder`], and runs in the same
 //! way in a world, and in a process of its own over TLS.
 
+mod calm;
 mod house;
 mod listener;
 mod player;
@@ -16,6 +17,7 @@ use umbel_actors::SpawnError;
 use umbel_actors::supervision::StartError as TreeError;
 use umbel_cluster::{Node, NodeBuilder, RegisterError, StartError, TopicError};
 
+pub(crate) use self::calm::Calm;
 pub(crate) use self::player::{PLAYER, PLAYERS, Part};
 use crate::invariants::Limits;
 use crate::mutant::Mutant;
@@ -75,18 +77,28 @@ pub(crate) const LIMITS: Limits = Limits {
 /// and asks players everywhere, publishes, subscribes, and makes players fail.
 #[expect(dead_code, reason = "for processes that are not simulated")]
 pub(crate) async fn start(builder: NodeBuilder, recorder: Recorder) -> Result<Node, CastError> {
-    start_with(builder, recorder, None).await
+    start_with(builder, recorder, Staging::default()).await
 }
 
-/// As [`start`], with a bug on purpose.
+/// How the cast is put on the stage.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Staging {
+    /// While it is on, the talker does nothing that other nodes would have to learn of.
+    pub(crate) calm: Calm,
+    /// A bug on purpose.
+    pub(crate) mutant: Option<Mutant>,
+}
+
+/// As [`start`], put on the stage in another way.
 pub(crate) async fn start_with(
     builder: NodeBuilder,
     recorder: Recorder,
-    mutant: Option<Mutant>,
+    staging: Staging,
 ) -> Result<Node, CastError> {
+    let mutant = staging.mutant;
     let node = builder.start().await?;
     house::open(&node, &recorder, mutant).await?;
-    tokio::spawn(talker::talk(node.clone(), recorder, mutant));
+    tokio::spawn(talker::talk(node.clone(), recorder, staging));
     if mutant == Some(Mutant::LeftTask) {
         tokio::spawn(std::future::pending::<()>());
     }

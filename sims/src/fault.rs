@@ -131,6 +131,16 @@ pub enum Fault {
         /// The other.
         b: usize,
     },
+    /// Whoever dials one way finds the door open and nobody behind it: the connection never carries
+    /// anything, also when this is over. Those that there are go on.
+    HalfOpen {
+        /// From this machine.
+        from: usize,
+        /// To this one.
+        to: usize,
+        /// For how long.
+        ms: u64,
+    },
     /// All takes longer one way.
     Delay {
         /// From this machine.
@@ -171,6 +181,7 @@ impl Fault {
             | Self::DiskSlow { node, .. } => *node,
             Self::Cut { from: a, to: b, .. }
             | Self::Stall { from: a, to: b, .. }
+            | Self::HalfOpen { from: a, to: b, .. }
             | Self::Delay { from: a, to: b, .. }
             | Self::SlowLink { from: a, to: b, .. }
             | Self::Reset { a, b }
@@ -204,6 +215,7 @@ impl Fault {
             | Self::Cut { ms, .. }
             | Self::Partition { ms, .. }
             | Self::Stall { ms, .. }
+            | Self::HalfOpen { ms, .. }
             | Self::Delay { ms, .. }
             | Self::SlowLink { ms, .. } => halve(ms),
             Self::ClockJump { by_ms, .. } => *by_ms /= 2,
@@ -272,7 +284,8 @@ impl Faults {
     }
 }
 
-/// One fault of any kind; a world of one machine has no network to fail.
+/// One fault of any kind but [`Fault::HalfOpen`], which came later: what a seed draws stays as it was. A
+/// world of one machine has no network to fail.
 fn draw(chance: &mut Chance, nodes: usize) -> Fault {
     let node = chance.below(nodes);
     let other = (node + 1 + chance.below(nodes.saturating_sub(1).max(1))) % nodes;

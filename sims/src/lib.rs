@@ -43,11 +43,14 @@
 mod ambient;
 mod cast;
 mod chance;
+#[cfg(unix)]
+pub mod chaos;
 pub mod decisions;
 mod disk;
 mod fault;
 mod host;
 mod invariants;
+mod judge;
 mod machine;
 mod mutant;
 mod network;
@@ -59,6 +62,7 @@ mod shared;
 mod shrink;
 mod snapshot;
 mod standing;
+mod tap;
 mod trace;
 mod twice;
 mod world;

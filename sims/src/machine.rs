@@ -12,11 +12,11 @@ use rand::rngs::StdRng;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use umbel_cluster::{MemberChange, Node};
-use umbel_protocol::MemberState;
+use umbel_cluster::Node;
 
 pub(crate) use self::clock::MachineClock;
 use crate::ambient::set_now;
+use crate::cast::Recorder;
 use crate::disk::Disk;
 use crate::host::Host;
 use crate::mutant::Mutant;
@@ -24,6 +24,7 @@ use crate::network::Place;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::standing::Standing;
+use crate::tap::tap;
 
 /// What runs on a machine: it is given the machine, and starts a node there.
 pub(crate) type Program =
@@ -156,11 +157,13 @@ impl Machine {
         let host = Host::new(self.shared.clone(), place, self.clock.clone(), self.disk.storage());
         let node = Arc::new(Mutex::new(Started::NotYet));
         let (program, slot, shared) = (self.program.clone(), node.clone(), self.shared.clone());
+        let mutant = shared.mutant();
         runtime.spawn(async move {
             let started = match program(host).await {
                 Ok(node) => {
-                    shared.record(place, Record::Started { node: node.id() });
-                    let tap = tokio::spawn(tap(node.clone(), shared, place));
+                    let recorder = Recorder::new(move |record| shared.record(place, record));
+                    recorder.record(Record::Started { node: node.id() });
+                    let tap = tokio::spawn(tap(node.clone(), recorder, mutant));
                     Started::Up(node, tap.abort_handle())
                 }
                 Err(why) => Started::Failed(why),
@@ -324,33 +327,6 @@ impl Process {
                     shared.record(self.place, Record::Left { node: node.id(), tasks });
                 }
                 true
-            }
-        }
-    }
-}
-
-/// Tells what a node is told of members.
-async fn tap(node: Node, shared: Arc<Shared>, place: Place) {
-    // Which life was told: the node may have become another one since.
-    let (mut watch, mut at) = (node.watch_members(), node.id());
-    loop {
-        let events = match watch.changed().await {
-            MemberChange::Is(event) => vec![event],
-            MemberChange::Renewed(node) => {
-                at = node.clone();
-                shared.record(place, Record::Renewed { node });
-                continue;
-            }
-            MemberChange::Refreshed(events) => events,
-            _ => continue,
-        };
-        for event in events {
-            let (of, state) = (event.member.node, event.state);
-            let again = state.is_over() && shared.mutant() == Some(Mutant::OldNews);
-            shared.record(place, Record::Member { at: at.clone(), of: of.clone(), state });
-            if again {
-                let (at, state) = (at.clone(), MemberState::Alive);
-                shared.record(place, Record::Member { at, of, state });
             }
         }
     }

@@ -5,6 +5,8 @@ mod command;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(unix)]
+use umbel_sims::chaos::{self, ChaosArgs, NODE_COMMAND, NodeArgs};
 
 use crate::command::{bench, list, replay, run, shrink};
 
@@ -45,20 +47,35 @@ enum Command {
     /// Measure how many seeds a core runs in a minute
     #[command(after_help = bench::HELP)]
     Bench(bench::BenchArguments),
+    /// Run real nodes, a process each, and have real things go wrong with them
+    #[cfg(unix)]
+    #[command(after_help = chaos::HELP)]
+    Chaos(ChaosArgs),
+    #[cfg(unix)]
+    #[command(name = NODE_COMMAND, hide = true)]
+    ChaosNode(NodeArgs),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let command = match Arguments::parse().command {
+        #[cfg(unix)]
+        Command::Chaos(arguments) => return arguments.run(),
+        #[cfg(unix)]
+        Command::ChaosNode(arguments) => return arguments.run(),
+        simulated => simulated,
+    };
     if let Err(why) = umbel_sims::in_force() {
         eprintln!("umbel-sim: {why}");
         return ExitCode::from(2);
     }
-    let ended = match arguments.command {
+    let ended = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Shrink(arguments) => shrink::shrink(&arguments),
         Command::List => list::list(),
         Command::Bench(arguments) => bench::bench(&arguments),
+        #[cfg(unix)]
+        Command::Chaos(_) | Command::ChaosNode(_) => unreachable!("they have returned"),
     };
     ended.map_or_else(|trouble| trouble.tell(), |ending| ending.status())
 }

@@ -354,6 +354,8 @@ impl Network {
         if to.is_none() {
             connection.end(Side::Dialler).take(Payload::Refused);
         }
+        let path = to.and_then(|to| self.paths.get(&(from.machine, to)));
+        connection.swallows = path.is_some_and(Path::is_half_open);
         self.connections.insert(number, connection);
         self.post(number, Side::Acceptor, Payload::Knock);
         number

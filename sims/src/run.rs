@@ -6,21 +6,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::Builder;
-use umbel_protocol::NodeId;
 
 use crate::ambient::{Breach, take_breaches};
 use crate::chance::Chance;
 use crate::disk::FailedSync;
 use crate::fault::{Fault, Planned};
 use crate::host::Host;
-use crate::invariants::{Findings, Invariants};
+use crate::judge::Judge;
 use crate::machine::{Machine, Program};
 use crate::mutant::Mutant;
 use crate::network::{Condition, Network};
 use crate::outcome::Outcome;
-use crate::record::{Record, Recorded};
 use crate::shared::Shared;
-use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 use crate::world::{Workload, World};
 
@@ -51,12 +48,10 @@ pub(crate) struct Run<'a> {
     restarts: BTreeSet<(Duration, usize)>,
     /// For how long machines are to be down whose nodes leave.
     leaving: BTreeMap<usize, Duration>,
-    deaths: BTreeMap<NodeId, Duration>,
     /// Why the last program that did not start did not.
     failure: Option<String>,
     done: Arc<parking_lot::Mutex<Vec<Result<(), String>>>>,
-    invariants: Invariants,
-    violations: Vec<crate::outcome::Violation>,
+    judge: Judge,
 }
 
 impl<'a> Run<'a> {
@@ -84,11 +79,9 @@ impl<'a> Run<'a> {
             plan,
             restarts: BTreeSet::new(),
             leaving: BTreeMap::new(),
-            deaths: BTreeMap::new(),
             failure: None,
             done,
-            invariants: Invariants::new(&world.checks, world.limits),
-            violations: Vec::new(),
+            judge: Judge::new(&world.checks, world.limits),
         }
     }
 
@@ -99,7 +92,7 @@ impl<'a> Run<'a> {
         }
         let plan = self.plan.clone();
         let mut plan = plan.iter().peekable();
-        while self.now < self.world.lasts && self.violations.is_empty() {
+        while self.now < self.world.lasts && self.judge.violations().is_empty() {
             while let Some(planned) = plan.next_if(|planned| planned.at() <= self.now) {
                 self.befall(&planned.fault);
             }
@@ -108,7 +101,7 @@ impl<'a> Run<'a> {
         self.heal();
         let deadline = self.world.lasts + self.world.settles_within;
         let mut well_since = None;
-        while self.violations.is_empty() {
+        while self.judge.violations().is_empty() {
             self.step();
             if !self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
                 continue;
@@ -119,7 +112,7 @@ impl<'a> Run<'a> {
                 Some(_) => well_since = None,
             }
             if well_since.is_some_and(|since| self.now >= since + STAYS) {
-                self.check(true);
+                self.judge.settle(self.now, &self.standings(), Some(&self.shared));
                 break;
             }
         }
@@ -136,12 +129,12 @@ impl<'a> Run<'a> {
         Outcome {
             scenario: self.world.name.clone(),
             seed: self.world.seed,
-            ok: self.violations.is_empty(),
+            ok: self.judge.violations().is_empty(),
             trace: format!("{:016x}", trace.hash()),
             events: trace.events(),
             sim_seconds: self.now.as_secs_f64(),
             settled_after_seconds: well_since.map(|at| (at - self.world.lasts).as_secs_f64()),
-            violations: self.violations,
+            violations: self.judge.into_violations(),
             faults: self.plan,
             lines: trace.take_lines(),
             replay: self.world.replay_line(),
@@ -181,41 +174,18 @@ impl<'a> Run<'a> {
             }
         }
         let records = self.shared.take_records();
-        if !records.is_empty() {
-            self.tell(&records);
-        }
+        self.judge.hear(self.now, &records);
         if self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
-            self.check(false);
+            self.judge.look(self.now, &self.standings(), Some(&self.shared));
         }
     }
 
     fn report(&mut self, invariant: &str, what: String) {
-        Findings { now: self.now, found: &mut self.violations }.report(invariant, what);
-    }
-
-    fn tell(&mut self, records: &[Recorded]) {
-        let mut findings = Findings { now: self.now, found: &mut self.violations };
-        for recorded in records {
-            if let Record::Left { node, .. } = &recorded.record {
-                self.deaths.insert(node.clone(), recorded.at);
-            }
-            self.invariants.happened(recorded, &mut findings);
-        }
+        self.judge.report(self.now, invariant, what);
     }
 
     fn standings(&self) -> Vec<Standing> {
         self.machines.iter().filter_map(Machine::standing).collect()
-    }
-
-    fn check(&mut self, settled: bool) {
-        let nodes = self.standings();
-        let (now, deaths) = (self.now, &self.deaths);
-        let snapshot = Snapshot { now, nodes: &nodes, deaths, shared: Some(&self.shared) };
-        let mut findings = Findings { now, found: &mut self.violations };
-        self.invariants.stands(&snapshot, &mut findings);
-        if settled {
-            self.invariants.settled(&snapshot, &mut findings);
-        }
     }
 
     /// What is not as it has to be in the end.
@@ -303,6 +273,10 @@ impl<'a> Run<'a> {
                 }
             }
             Fault::Stall { from, to, ms } => self.shared.network().stall(*from, *to, until(ms)),
+            Fault::HalfOpen { from, to, ms } => {
+                let until = until(ms);
+                self.shared.network().spoil(*from, *to, Condition::HalfOpen { until });
+            }
             Fault::Reset { a, b } => self.shared.network().reset(*a, *b),
             Fault::Blackhole { a, b } => self.shared.network().swallow(*a, *b),
             Fault::Delay { from, to, extra_ms, ms } => {
@@ -322,7 +296,7 @@ impl<'a> Run<'a> {
 
     fn end_process(&mut self, machine: usize, with_power: bool, up_again: Duration) {
         if let Some(node) = self.machines[machine].node() {
-            self.deaths.insert(node.id(), self.now);
+            self.judge.died(node.id(), self.now);
         }
         if self.world.mutant == Some(Mutant::Undead) {
             return;

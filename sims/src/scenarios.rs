@@ -5,6 +5,7 @@ mod standard;
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use self::standard::all_answer;
 use crate::decisions::{self, Decisions};
 use crate::fault::{Fault, Faults, Planned};
 use crate::mutant::Mutant;

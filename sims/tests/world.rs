@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use umbel_sims::{Faults, Options, Scenario, World};
+use umbel_sims::{Fault, Faults, Options, Planned, Scenario, World};
 
 fn three(seed: u64) -> World {
     World::new(seed).nodes(3, |host| async move { host.node().start().await })
@@ -45,6 +45,24 @@ fn a_world_that_depends_on_more_than_its_seed_is_told_where_its_two_runs_part() 
     assert!(outcome.has_parted(), "{outcome}");
     let told = outcome.to_string();
     assert!(told.contains("invariant=same-every-time") && told.contains("number"), "{told}");
+}
+
+#[test]
+fn nodes_that_were_never_answered_dial_again_and_find_one_another() {
+    let half_open = |from, to| Planned { at_ms: 0, fault: Fault::HalfOpen { from, to, ms: 8_000 } };
+    let faults = Faults::Planned(vec![half_open(0, 1), half_open(1, 0)]);
+    let outcome = three(1)
+        .faults(faults.clone())
+        .invariant("they-are-not-linked", |snapshot| {
+            let linked = snapshot.nodes.iter().take(2).any(|node| {
+                let others = snapshot.nodes.iter().take(2).filter(|other| other.node != node.node);
+                others.into_iter().any(|other| node.linked.contains(&other.node))
+            });
+            if linked && snapshot.now.as_secs() < 8 { Err("they are".to_owned()) } else { Ok(()) }
+        })
+        .run();
+    assert!(outcome.ok, "{outcome}");
+    assert_ne!(outcome.trace, three(1).faults(Faults::none()).run().trace);
 }
 
 #[test]

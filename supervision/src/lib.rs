@@ -89,6 +89,7 @@ mod exit;
 mod policy;
 mod probe;
 mod reference;
+mod remains;
 mod report;
 mod shell;
 mod snapshot;

@@ -1,9 +1,11 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use ractor::{Actor, ActorCell, SpawnErr};
+use ractor::{Actor, ActorCell, SpawnErr, concurrency::JoinHandle};
 use serde::{Deserialize, Serialize};
 
-use crate::{Backoff, Probe, Restart, Senseless, Shutdown, Supervisor, engine::ChildRules};
+use crate::{
+    Backoff, Probe, Restart, Senseless, Shutdown, Supervisor, engine::ChildRules, remains::Remains,
+};
 
 /// The declaration of a child: its name, how it is started, and what becomes of it when it ends.
 ///
@@ -60,6 +62,10 @@ impl ChildSpec<()> {
     /// The closure gets the supervisor to link to, and returns the started actor. It should
     /// spawn *linked* and without a name in ractor: ractor's table of names is one for the
     /// process. An actor that comes back unlinked is linked by the supervisor.
+    ///
+    /// The supervisor knows when the actor has ended, and not when its task is through with
+    /// dropping what it owned: where the next incarnation needs that to be gone, use
+    /// [`spawned`](Self::spawned).
     pub fn new<F, S>(name: impl Into<Arc<str>>, start: F) -> Self
     where
         F: Fn(ActorCell) -> S + Send + Sync + 'static,
@@ -69,21 +75,44 @@ impl ChildSpec<()> {
         Self::from_start(name.into(), start, Shutdown::DEFAULT)
     }
 
+    /// Like [`new`](Self::new), for a closure that returns the actor's task as well, which ractor
+    /// gives to whoever spawns.
+    ///
+    /// The closure is called when the tasks of all incarnations before have ended, so that
+    /// what they owned, a locked file say, is free again. That is so over restarts of the
+    /// supervisor, too, where its declaration was cloned.
+    pub fn spawned<F, S>(name: impl Into<Arc<str>>, start: F) -> Self
+    where
+        F: Fn(ActorCell) -> S + Send + Sync + 'static,
+        S: Future<Output = Result<(ActorCell, JoinHandle<()>), SpawnErr>> + Send + 'static,
+    {
+        let (start, remains) = (Arc::new(start), Remains::default());
+        Self::new(name, move |supervisor| {
+            let (start, remains) = (start.clone(), remains.clone());
+            async move {
+                remains.gone().await;
+                let (actor, task) = start(supervisor).await?;
+                remains.add(actor.clone(), task);
+                Ok(actor)
+            }
+        })
+    }
+
     /// A child that is a plain ractor actor; the closure makes the actor and its arguments for
-    /// each incarnation. It is spawned linked, and unnamed in ractor.
+    /// each incarnation, when nothing is left of the one before. It is spawned linked, and unnamed in
+    /// ractor.
     pub fn actor<A, F>(name: impl Into<Arc<str>>, make: F) -> Self
     where
         A: Actor,
         F: Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     {
-        let start = Start::Actor(Arc::new(move |supervisor| {
+        Self::spawned(name, move |supervisor| {
             let (actor, arguments) = make();
-            Box::pin(async move {
-                let (actor, _) = Actor::spawn_linked(None, actor, arguments, supervisor).await?;
-                Ok(actor.get_cell())
-            })
-        }));
-        Self::from_start(name.into(), start, Shutdown::DEFAULT)
+            async move {
+                let (actor, task) = Actor::spawn_linked(None, actor, arguments, supervisor).await?;
+                Ok((actor.get_cell(), task))
+            }
+        })
     }
 
     /// A child that is a supervisor; the closure declares it for each incarnation. Its shutdown

@@ -8,7 +8,7 @@ use umbel_cluster::{ClusterForwarding, ClusterTopic, Instance, Node};
 
 use super::listener::{Hear, Listener, NEWS, News};
 use super::player::{PLAYER, Part};
-use super::{CastError, Recorder};
+use super::{Calm, CastError, Recorder, Staging};
 use crate::mutant::Mutant;
 use crate::record::{Conclusion, Record};
 
@@ -28,11 +28,11 @@ const FLOOD: u32 = 1000;
 const LEAK: usize = 10;
 
 /// Tells, asks, publishes, subscribes, and makes players fall, until its system ends.
-pub(super) async fn talk(node: Node, recorder: Recorder, mutant: Option<Mutant>) {
+pub(super) async fn talk(node: Node, recorder: Recorder, staging: Staging) {
     let system = node.system().clone();
     let stopped = system.stopped();
     let talking = async {
-        if let Ok(mut talker) = Talker::new(node, recorder, mutant) {
+        if let Ok(mut talker) = Talker::new(node, recorder, staging) {
             loop {
                 talker.act().await;
             }
@@ -50,6 +50,7 @@ struct Talker {
     /// Its life's name: that of the node's.
     name: String,
     recorder: Recorder,
+    calm: Calm,
     topic: ClusterTopic<News>,
     /// The last number that each player was told, by the names of its node and of itself.
     told: BTreeMap<String, u64>,
@@ -64,7 +65,7 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(node: Node, recorder: Recorder, mutant: Option<Mutant>) -> Result<Self, CastError> {
+    fn new(node: Node, recorder: Recorder, staging: Staging) -> Result<Self, CastError> {
         let topic = node.topic::<News>(NEWS)?;
         let name = format!("{}/talker", node.id());
         let questions = tokio::task::JoinSet::new();
@@ -73,13 +74,14 @@ impl Talker {
             node,
             name,
             recorder,
+            calm: staging.calm,
             topic,
             told,
             published,
             asked,
             subscriptions,
             listening,
-            mutant,
+            mutant: staging.mutant,
             hears_on: None,
             questions,
         })
@@ -96,9 +98,10 @@ impl Talker {
             0..8 => self.tell().await,
             8..13 => self.ask(),
             13..16 => self.publish().await,
-            16..18 => self.listen_or_rest().await,
-            18 => self.fell(),
-            _ => self.flood(),
+            16..18 if !self.calm.is_on() => self.listen_or_rest().await,
+            18 if !self.calm.is_on() => self.fell(),
+            19 => self.flood(),
+            _ => {}
         }
     }
 

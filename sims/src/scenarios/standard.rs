@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use umbel_cluster::Node;
 
-use crate::cast::{self, PLAYER, PLAYERS, Part, Recorder};
+use crate::cast::{self, PLAYER, PLAYERS, Part, Recorder, Staging};
 use crate::fault::Faults;
 use crate::host::Host;
 use crate::world::World;
@@ -25,7 +25,8 @@ pub(super) fn world(seed: u64) -> World {
     World::new(seed)
         .named(NAME)
         .nodes(NODES, |host| async move {
-            cast::start_with(host.node(), recorder(&host), host.mutant()).await
+            let staging = Staging { mutant: host.mutant(), ..Staging::default() };
+            cast::start_with(host.node(), recorder(&host), staging).await
         })
         .workload(|host, node| async move {
             host.wait_for_end_of_faults().await;

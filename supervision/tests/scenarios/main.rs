@@ -6,6 +6,7 @@ mod frozen;
 mod group;
 mod nested;
 mod observe;
+mod owned;
 mod probe;
 mod request;
 mod restart;

@@ -1,0 +1,109 @@
+//! What an incarnation owns is its alone.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
+use umbel_supervision::{ChildSpec, Strategy, Supervisor};
+
+use crate::probe::{SECOND, until};
+
+/// Something that only one may have at a time, such as a file that is locked.
+#[derive(Clone, Default)]
+struct Treasure {
+    owners: Arc<AtomicUsize>,
+    shared: Arc<AtomicUsize>,
+    lives: Arc<Mutex<Vec<ActorRef<End>>>>,
+}
+
+/// An owner of it, who takes a while to give it back.
+struct Owned(Treasure);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let (_keep, nothing) = mpsc::channel::<()>();
+        let _ = nothing.recv_timeout(Duration::from_millis(20));
+        self.0.owners.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+enum End {
+    Fail,
+    Panic,
+}
+
+impl Message for End {}
+
+impl Actor for Treasure {
+    type Msg = End;
+    type State = Owned;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<End>, (): ()) -> Result<Owned, ActorProcessingErr> {
+        let others = self.owners.fetch_add(1, Ordering::SeqCst);
+        self.shared.fetch_add(others, Ordering::SeqCst);
+        self.lives.lock().unwrap().push(myself);
+        Ok(Owned(self.clone()))
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<End>,
+        end: End,
+        _: &mut Owned,
+    ) -> Result<(), ActorProcessingErr> {
+        match end {
+            End::Fail => Err("as was asked for".into()),
+            End::Panic => panic!("as was asked for"),
+        }
+    }
+}
+
+// With threads, the end of an actor can be known before what it owned is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incarnation_begins_only_when_all_that_the_last_one_owned_is_gone() {
+    let treasure = Treasure::default();
+    let it = ChildSpec::actor("it", {
+        let treasure = treasure.clone();
+        move || (treasure.clone(), ())
+    });
+    // Each second end is the inner supervisor's, too: its successor's child comes after the same.
+    let inner = Supervisor::new("inner", Strategy::OneForOne).intensity(1, 60 * SECOND).child(it);
+    let root = Supervisor::new("root", Strategy::OneForOne)
+        .intensity(u32::MAX, SECOND)
+        .child(ChildSpec::supervisor("inner", move || inner.clone()))
+        .start()
+        .await
+        .unwrap();
+    for ends in 1..=12 {
+        let it = treasure.lives.lock().unwrap().last().unwrap().clone();
+        match ends % 3 {
+            0 => it.send_message(End::Panic).unwrap(),
+            1 => it.send_message(End::Fail).unwrap(),
+            _ => it.kill(),
+        }
+        until("its successor is up", async || treasure.lives.lock().unwrap().len() > ends).await;
+    }
+    root.stop().await;
+    assert_eq!(treasure.shared.load(Ordering::SeqCst), 0, "two have had it at a time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_trees_of_one_declaration_do_not_wait_for_each_other() {
+    let treasure = Treasure::default();
+    let it = ChildSpec::actor("it", {
+        let treasure = treasure.clone();
+        move || (treasure.clone(), ())
+    });
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(it);
+    let (one, other) = (tree.clone().start().await.unwrap(), tree.start().await.unwrap());
+    assert_eq!(treasure.owners.load(Ordering::SeqCst), 2);
+    one.stop().await;
+    other.stop().await;
+}
