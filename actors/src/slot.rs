@@ -2,15 +2,16 @@
 //! time.
 
 mod deliver;
+mod present;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Notify, oneshot};
 
+use self::present::Present;
 use crate::arrivals::Arrivals;
 use crate::backlog::Backlog;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
@@ -34,7 +35,7 @@ pub(crate) struct Slot<M: Message> {
     /// The name it has in its system, or its type.
     pub(crate) label: Arc<str>,
     pub(crate) system: WeakSystem,
-    current: ArcSwapOption<Incarnation<M>>,
+    current: Present<Incarnation<M>>,
     /// What is unread, where the next incarnation is to read it.
     kept: Option<Arc<Kept<M>>>,
     /// What came over links between two incarnations.
@@ -251,7 +252,7 @@ impl<M: Message> Slot<M> {
             id,
             label,
             system,
-            current: ArcSwapOption::empty(),
+            current: Present::nobody(),
             kept: keep_unread.then(Kept::new),
             arrivals: Arrivals::new(),
             gone: AtomicBool::new(false),
@@ -271,16 +272,14 @@ impl<M: Message> Slot<M> {
         let first = incarnation.clone();
         self.arrivals.pass_on(
             |contents| first.push_beside(contents),
-            || self.current.store(Some(incarnation)),
+            || self.current.fill(incarnation),
         );
         self.changed.notify_waiters();
     }
 
     /// Empties the slot if it still holds this incarnation: the supervisor may have filled it anew.
     pub(crate) fn clear(&self, incarnation: &Arc<Incarnation<M>>) {
-        let held = self.current.load();
-        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, incarnation)) {
-            self.current.compare_and_swap(&*held, None);
+        if self.current.clear(incarnation) {
             self.changed.notify_waiters();
         }
     }
@@ -311,24 +310,24 @@ impl<M: Message> Slot<M> {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire) && self.current.load().is_none()
+        self.gone.load(Ordering::Acquire) && self.current.look().get().is_none()
     }
 
     /// One who asked, and has no answer yet, waits no more.
     #[cold]
     pub(crate) fn gave_up(&self) {
-        if let Some(incarnation) = self.current.load().as_ref() {
+        if let Some(incarnation) = self.current.look().get() {
             incarnation.docket.gave_up();
         }
     }
 
     /// The present incarnation. While the actor starts, only itself is let in.
     pub(crate) fn incarnation(&self) -> Option<Arc<Incarnation<M>>> {
-        self.current.load_full().or_else(|| hooks::starting(self.id))
+        self.current.get().or_else(|| hooks::starting(self.id))
     }
 
     pub(crate) fn depth(&self) -> u64 {
-        match (self.current.load().as_ref(), &self.kept) {
+        match (self.current.look().get(), &self.kept) {
             (Some(incarnation), _) => incarnation.gate.depth(),
             (None, Some(kept)) => kept.len(),
             (None, None) => 0,
@@ -338,9 +337,9 @@ impl<M: Message> Slot<M> {
     /// Offers a message without waiting.
     pub(crate) fn offer(&self, mut message: M, sender: &impl Sender) -> Offer<M> {
         loop {
-            let current = self.current.load();
+            let current = self.current.look();
             let starting;
-            let incarnation = match current.as_ref() {
+            let incarnation = match current.get() {
                 Some(incarnation) => incarnation,
                 None => match hooks::starting(self.id) {
                     Some(found) => {
@@ -407,7 +406,7 @@ impl<M: Message> Slot<M> {
 
     /// Ends when this incarnation, if it is the present one, gets on with its work.
     pub(crate) async fn beat(self: Arc<Self>, incarnation: ActorId) {
-        let current = self.current.load_full();
+        let current = self.current.get();
         if let Some(current) = current.filter(|current| current.actor.get_id() == incarnation) {
             current.pulse.beat().await;
         }
