@@ -29,15 +29,21 @@ pub(crate) struct Options {
     only: Option<String>,
     /// Only one round of the case of this line, with so many operations, for another process.
     alone: Option<(String, u64)>,
+    /// Which of the benchmark's own options are given.
+    own: Vec<&'static str>,
 }
+
+/// An option of one benchmark: how it is given, and what it does, for the help.
+pub(crate) type OwnOption = (&'static str, &'static str);
 
 impl Options {
     /// Reads the command line. Prints the help, or what is wrong with it, and exits where need be.
-    pub(crate) fn from_args(about: &str) -> Self {
-        match Self::parse(std::env::args().skip(1)) {
+    pub(crate) fn from_args(about: &str, own: &[OwnOption]) -> Self {
+        match Self::parse(std::env::args().skip(1), own) {
             Ok(Some(options)) => options,
             Ok(None) => {
                 print!("{about}\n\n{HELP}");
+                own.iter().for_each(|(option, does)| println!("  {option:<13}{does}"));
                 exit(0)
             }
             Err(why) => {
@@ -47,8 +53,24 @@ impl Options {
         }
     }
 
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options = Self { json: false, quick: false, rounds: None, only: None, alone: None };
+    /// Whether an option of the benchmark's own is given.
+    #[allow(dead_code, reason = "only some benchmarks have options of their own")]
+    pub(crate) fn has(&self, own: &str) -> bool {
+        self.own.contains(&own)
+    }
+
+    fn parse(
+        mut args: impl Iterator<Item = String>,
+        own: &[OwnOption],
+    ) -> Result<Option<Self>, String> {
+        let mut options = Self {
+            json: false,
+            quick: false,
+            rounds: None,
+            only: None,
+            alone: None,
+            own: Vec::new(),
+        };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} needs a value"));
             match arg.as_str() {
@@ -69,7 +91,10 @@ impl Options {
                     options.alone = Some((line, ops));
                 }
                 "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown argument {arg:?}")),
+                _ => match own.iter().find(|(option, _)| *option == arg) {
+                    Some((option, _)) => options.own.push(option),
+                    None => return Err(format!("unknown argument {arg:?}")),
+                },
             }
         }
         Ok(Some(options))
@@ -105,6 +130,8 @@ pub(crate) struct Case {
     params: Map<String, Value>,
     /// What is peculiar to this peer.
     variant: Map<String, Value>,
+    /// Under what conditions it is measured: told with its parameters, but no part of its name.
+    conditions: Map<String, Value>,
     ops: u64,
     apart: bool,
     run: Box<dyn FnMut(u64) -> Sample>,
@@ -120,8 +147,16 @@ impl Case {
         ops: u64,
         run: impl FnMut(u64) -> Sample + 'static,
     ) -> Self {
-        let (params, variant) = (object(params), Map::new());
-        Self { bench, peer, params, variant, ops, apart: false, run: Box::new(run) }
+        Self {
+            bench,
+            peer,
+            params: object(params),
+            variant: Map::new(),
+            conditions: Map::new(),
+            ops,
+            apart: false,
+            run: Box::new(run),
+        }
     }
 
     /// Gives each round a process of its own, so that none finds the heap that another has left:
@@ -137,6 +172,13 @@ impl Case {
     #[allow(dead_code, reason = "only some benchmarks have variants")]
     pub(crate) fn variant(mut self, params: Value) -> Self {
         self.variant = object(params);
+        self
+    }
+
+    /// Under what conditions (a JSON object) it is measured.
+    #[allow(dead_code, reason = "only some benchmarks have conditions")]
+    pub(crate) fn under(mut self, conditions: Value) -> Self {
+        self.conditions = object(conditions);
         self
     }
 
@@ -406,7 +448,7 @@ fn compare(options: &Options, subject: &str, mut peers: Vec<Case>) -> Vec<Findin
             who: case.who(),
             bench: case.bench,
             peer: case.peer,
-            params: case.params.into_iter().chain(case.variant).collect(),
+            params: case.params.into_iter().chain(case.variant).chain(case.conditions).collect(),
             sample: samples.swap_remove(samples.len() / 2),
             ratio,
         }
