@@ -15,8 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use self::ask::Ask;
 pub use self::error::{AskError, TellError};
 use crate::message::{Message, RemoteMessage};
+use crate::outgoing::{Outgoing, Refused, Teller};
 use crate::reply::Reply;
-use crate::slot::{Offer, Outgoing, Refused, Slot, Teller};
+use crate::slot::{Offer, Slot};
 use crate::watch::Watch;
 use crate::wire::{self, ActorPath, Deliver, Imported, Route, RouteError};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::docket::Asker;
+use crate::outgoing::Refused;
 use crate::parcel::{Askers, Charge, Entry, Extra};
-use crate::slot::Refused;
 use crate::watch::Exit;
 
 /// The unread messages of an actor whose messages outlive it.

@@ -21,6 +21,7 @@ use crate::hooks;
 use crate::kept::{Contents, Kept};
 use crate::managed::Mailbox;
 use crate::message::Message;
+use crate::outgoing::{Outgoing, Refused, Sender};
 use crate::parcel::{Entry, Extra, Passage, entering, entering_plainly, keeping};
 use crate::pulse::Pulse;
 use crate::reply;
@@ -56,7 +57,7 @@ pub(crate) struct Incarnation<M: Message> {
     pub(crate) traces: Option<Arc<dyn Traces>>,
     /// Messages of this machine go into ractor's mailbox as they are: with no trace, and neither kept nor
     /// behind others.
-    is_plain: bool,
+    pub(crate) is_plain: bool,
     /// With the number of this incarnation.
     kept: Option<(Arc<Kept<M>>, u64)>,
     /// What waits behind the message that leads, where the actor takes several in a row.
@@ -70,79 +71,6 @@ struct Ending {
     why: Option<Exit>,
     over: bool,
     watchers: Vec<oneshot::Sender<Exit>>,
-}
-
-/// A message on its way into a mailbox: it is taken when it is let in, and is still here otherwise.
-///
-/// It is handed on by reference, so that it is moved once: a core that reads in one piece what was
-/// written in several just before waits until all of that is in its cache, and each move of a message
-/// does so. Handed on by value it was moved five times, for a tenth of an ask.
-pub(crate) struct Outgoing<M>(Option<M>);
-
-impl<M> Outgoing<M> {
-    #[inline]
-    pub(crate) fn new(message: M) -> Self {
-        Self(Some(message))
-    }
-
-    /// The message, which nobody took.
-    pub(crate) fn back(self) -> M {
-        self.0.expect("a message that was let in nowhere is still here")
-    }
-
-    #[inline]
-    fn take(&mut self) -> M {
-        self.0.take().expect("a message is let in once")
-    }
-}
-
-/// A message was not let in, and is where it was.
-#[derive(Debug)]
-pub(crate) struct Refused;
-
-/// Whose message it is that goes into a mailbox.
-pub(crate) trait Sender {
-    /// Puts a message for which there is a place into the mailbox of an incarnation.
-    fn send<M: Message>(
-        &self,
-        to: &Incarnation<M>,
-        message: &mut Outgoing<M>,
-    ) -> Result<(), Refused>;
-}
-
-/// One who tells: nobody waits for an answer.
-pub(crate) struct Teller;
-
-impl Sender for Teller {
-    #[inline]
-    fn send<M: Message>(
-        &self,
-        to: &Incarnation<M>,
-        message: &mut Outgoing<M>,
-    ) -> Result<(), Refused> {
-        if to.is_plain {
-            to.send_plain(Entry::Placed, message)
-        } else {
-            to.send(to.passage(Entry::Placed), None, message)
-        }
-    }
-}
-
-/// One who asks is entered in the docket.
-impl<A: Asker + 'static> Sender for Arc<A> {
-    #[inline]
-    fn send<M: Message>(
-        &self,
-        to: &Incarnation<M>,
-        message: &mut Outgoing<M>,
-    ) -> Result<(), Refused> {
-        if to.is_plain {
-            to.docket.enter(self, || to.send_plain(Entry::Asked, message))
-        } else {
-            let passage = to.passage(Entry::Asked);
-            to.docket.enter(self, || to.send(passage, Some(self.clone()), message))
-        }
-    }
 }
 
 /// What became of a message that was offered to a slot. It was taken if it was accepted.
@@ -210,7 +138,7 @@ impl<M: Message> Incarnation<M> {
     }
 
     /// How a message of this machine comes in. The user's [`Traces`] run here: under no lock.
-    fn passage(&self, entry: Entry) -> Passage {
+    pub(crate) fn passage(&self, entry: Entry) -> Passage {
         let trace = self.traces.as_ref().and_then(|traces| traces.current());
         let extra = trace.map(|trace| Box::new(Extra { askers: None, trace: Some(trace) }));
         Passage { entry, charge: None, extra }
@@ -218,12 +146,16 @@ impl<M: Message> Incarnation<M> {
 
     /// Puts a message of this machine into the mailbox, where it [is plain](Self::is_plain).
     #[inline]
-    fn send_plain(&self, entry: Entry, message: &mut Outgoing<M>) -> Result<(), Refused> {
+    pub(crate) fn send_plain(
+        &self,
+        entry: Entry,
+        message: &mut Outgoing<M>,
+    ) -> Result<(), Refused> {
         entering_plainly(entry, || cast(&self.actor, message))
     }
 
     /// Puts a message into the mailbox; if it is kept, with who asks.
-    fn send(
+    pub(crate) fn send(
         &self,
         passage: Passage,
         asker: Option<Arc<dyn Asker>>,

@@ -10,8 +10,9 @@ use tokio::time::sleep_until;
 use super::error::AskError;
 use super::{Address, Place, There};
 use crate::message::Message;
+use crate::outgoing::{Outgoing, Refused};
 use crate::reply::{Reply, ReplyCell};
-use crate::slot::{Offer, Outgoing, Refused, Slot};
+use crate::slot::{Offer, Slot};
 
 /// A question that is put when it is polled first, and then waits for its answer; dropped, it tells
 /// the other side that nobody waits any more.
