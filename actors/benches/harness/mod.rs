@@ -331,7 +331,10 @@ fn compare(options: &Options, subject: &str, mut peers: Vec<Case>) -> Vec<Findin
         }
     }
     let rates = |samples: &Vec<Sample>| samples.iter().map(Sample::per_s).collect::<Vec<_>>();
-    let own = peers.iter().rposition(|case| case.peer == "umbel").map(|own| rates(&rounds[own]));
+    // The one without a variant, where there is one.
+    let is_own = |case: &Case| case.peer == "umbel";
+    let own = peers.iter().position(|case| is_own(case) && case.variant.is_empty());
+    let own = own.or_else(|| peers.iter().rposition(is_own)).map(|own| rates(&rounds[own]));
     let told = peers.into_iter().zip(rounds).map(|(case, mut samples)| {
         let ratio = own.as_ref().map(|own| {
             let ratios = own.iter().zip(rates(&samples)).map(|(own, other)| own / other);
