@@ -24,6 +24,7 @@ const IN_A_ROW: usize = 64;
 fn main() {
     let options = Options::from_args(
         "Measures actors on one machine: umbel, ractor without umbel, and plain tokio channels.",
+        &[],
     );
     let mut cases = Vec::new();
     for producers in [1, 4] {

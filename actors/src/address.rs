@@ -1,24 +1,23 @@
 //! The one handle to an actor.
 
+mod ask;
 mod error;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::hash::{Hash, Hasher};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tokio::time::sleep_until;
 
+use self::ask::Ask;
 pub use self::error::{AskError, TellError};
 use crate::message::{Message, RemoteMessage};
-use crate::reply::{Reply, ReplyCell};
-use crate::slot::{Offer, Slot, Teller};
+use crate::outgoing::{Outgoing, Refused, Teller};
+use crate::reply::Reply;
+use crate::slot::{Offer, Slot};
 use crate::watch::Watch;
 use crate::wire::{self, ActorPath, Deliver, Imported, Route, RouteError};
 
@@ -60,13 +59,17 @@ impl<M: Message> Address<M> {
         // both run on one thread.
         tokio::task::coop::consume_budget().await;
         match &self.place {
-            Place::Here(slot) => match slot.offer(message, &Teller) {
-                Offer::Accepted => Ok(()),
-                Offer::Gone(message) => Err(TellError::Closed(message)),
-                Offer::Full(message) | Offer::Absent(message) => {
-                    slot.push(message, &Teller).await.map_err(TellError::Closed)
+            Place::Here(slot) => {
+                let mut message = Outgoing::new(message);
+                match slot.offer(&mut message, &Teller) {
+                    Offer::Accepted => Ok(()),
+                    Offer::Gone => Err(TellError::Closed(message.back())),
+                    Offer::Full | Offer::Absent => match slot.push(&mut message, &Teller).await {
+                        Ok(()) => Ok(()),
+                        Err(Refused) => Err(TellError::Closed(message.back())),
+                    },
                 }
-            },
+            }
             Place::There(there) => there.tell(message).await,
         }
     }
@@ -77,12 +80,15 @@ impl<M: Message> Address<M> {
     /// [`TellError`], with the message.
     pub fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
         match &self.place {
-            Place::Here(slot) => match slot.offer(message, &Teller) {
-                Offer::Accepted => Ok(()),
-                Offer::Gone(message) => Err(TellError::Closed(message)),
-                Offer::Full(message) => Err(TellError::Full(message)),
-                Offer::Absent(message) => Err(TellError::Restarting(message)),
-            },
+            Place::Here(slot) => {
+                let mut message = Outgoing::new(message);
+                match slot.offer(&mut message, &Teller) {
+                    Offer::Accepted => Ok(()),
+                    Offer::Gone => Err(TellError::Closed(message.back())),
+                    Offer::Full => Err(TellError::Full(message.back())),
+                    Offer::Absent => Err(TellError::Restarting(message.back())),
+                }
+            }
             Place::There(there) => there.try_tell(message),
         }
     }
@@ -101,11 +107,11 @@ impl<M: Message> Address<M> {
     /// # Ok(total)
     /// # }
     /// ```
-    pub async fn ask<T: Send + 'static>(
+    pub fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(Reply<T>) -> M,
-    ) -> Result<T, AskError> {
-        self.ask_within(ASK_DEADLINE, question).await
+    ) -> impl Future<Output = Result<T, AskError>> {
+        Ask::new(self, ASK_DEADLINE, question)
     }
 
     /// Asks a question and waits for its answer, for at most `deadline`, the wait for room
@@ -125,29 +131,12 @@ impl<M: Message> Address<M> {
     ///
     /// # Errors
     /// [`AskError`]: every failure is told, none waits for the deadline.
-    pub async fn ask_within<T: Send + 'static>(
+    pub fn ask_within<T: Send + 'static>(
         &self,
         deadline: Duration,
         question: impl FnOnce(Reply<T>) -> M,
-    ) -> Result<T, AskError> {
-        let cell = poll_fn(|cx| Poll::Ready(ReplyCell::new(deadline, cx))).await;
-        let message = question(Reply::local(cell.clone()));
-        let of: Option<&dyn Asked> = match &self.place {
-            Place::Here(slot) => Some(&**slot),
-            Place::There(_) => None,
-        };
-        let asking = Asking { cell, of, fresh: true, answered: false };
-        match &self.place {
-            Place::Here(slot) => match slot.offer(message, &asking.cell) {
-                Offer::Accepted => asking.await,
-                Offer::Gone(_) => Err(AskError::Closed),
-                // Boxed, here and below, so that the usual ask stays small and is cheaply moved.
-                Offer::Full(message) | Offer::Absent(message) => {
-                    Box::pin(asking.push(slot, message)).await
-                }
-            },
-            Place::There(there) => Box::pin(asking.tell(there, message)).await,
-        }
+    ) -> impl Future<Output = Result<T, AskError>> {
+        Ask::new(self, deadline, question)
     }
 
     /// Watches the actor's present life: ends when that life has ended, and says why.
@@ -264,85 +253,6 @@ fn untold<M>(message: M, why: RouteError) -> TellError<M> {
         RouteError::Unreachable(node) => TellError::Unreachable { message, node },
         RouteError::Encode(why) => TellError::Unencodable { message, why },
         RouteError::TooManyAsks { max } => TellError::TooManyAsks { message, max },
-    }
-}
-
-/// One who is asked.
-trait Asked: Sync {
-    /// One who asked waits no more.
-    fn gave_up(&self);
-}
-
-impl<M: Message> Asked for Slot<M> {
-    fn gave_up(&self) {
-        self.gave_up();
-    }
-}
-
-/// An ask that waits; dropped, it tells the other side that nobody waits any more.
-struct Asking<'a, T> {
-    cell: Arc<ReplyCell<T>>,
-    /// Who is asked, if it is one of this machine.
-    of: Option<&'a dyn Asked>,
-    /// The cell has the waker of the very poll in which it was made.
-    fresh: bool,
-    answered: bool,
-}
-
-impl<T: Send + 'static> Asking<'_, T> {
-    /// Waits for room in an actor's mailbox, and then for the answer.
-    async fn push<M: Message>(mut self, slot: &Slot<M>, message: M) -> Result<T, AskError> {
-        self.fresh = false;
-        let until = self.cell.until();
-        tokio::select! {
-            biased;
-            pushed = slot.push(message, &self.cell) => pushed.map_err(|_| AskError::Closed)?,
-            () = sleep_until(until) => return Err(AskError::NoRoom(self.cell.within())),
-        }
-        // The actor's docket keeps the deadline, and tells if the actor ends before it takes the
-        // question.
-        self.await
-    }
-
-    /// Asks over a link. Nobody but the asker itself keeps the deadline there.
-    async fn tell<M: Message>(mut self, there: &There, message: M) -> Result<T, AskError> {
-        self.fresh = false;
-        let within = self.cell.within();
-        let mut time_out = pin!(sleep_until(self.cell.until()));
-        tokio::select! {
-            biased;
-            told = there.tell(message) => told?,
-            () = time_out.as_mut() => return Err(AskError::NoRoom(within)),
-        }
-        tokio::select! {
-            biased;
-            outcome = self => outcome,
-            () = time_out => Err(AskError::TimedOut(within)),
-        }
-    }
-}
-
-impl<T> Future for Asking<'_, T> {
-    type Output = Result<T, AskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if std::mem::take(&mut self.fresh) && !self.cell.is_settled() {
-            return Poll::Pending;
-        }
-        let outcome = self.cell.poll(cx);
-        self.answered = outcome.is_ready();
-        outcome
-    }
-}
-
-impl<T> Drop for Asking<'_, T> {
-    fn drop(&mut self) {
-        if !self.answered
-            && self.cell.abandon()
-            && let Some(asked) = self.of
-        {
-            asked.gave_up();
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 
 use ractor::ActorRef;
 
@@ -25,19 +24,20 @@ pub(crate) struct Surroundings {
 
 scoped_tls::scoped_thread_local!(static CURRENT: Surroundings);
 
-/// Polls a hook with its surroundings in place. A panic in it goes on, after `on_panic` was told
-/// its text.
+/// Calls or polls a hook with its surroundings in place. A panic in it goes on, after `on_panic` was
+/// told its text.
 ///
-/// A function that polls, not a future that wraps one: ractor moves the future of each message
+/// A function, not a future that wraps one: ractor moves the future of each message
 /// several times before it polls it, and every `async fn` around a hook would hold it twice, as its
 /// argument and as its pinned local. That was a fifth of the time of an ask.
-pub(crate) fn within<T>(
+#[inline]
+pub(crate) fn within<R>(
     surroundings: &Surroundings,
-    poll: impl FnOnce() -> Poll<T>,
+    part: impl FnOnce() -> R,
     on_panic: impl FnOnce(String),
-) -> Poll<T> {
-    match CURRENT.set(surroundings, || catch_unwind(AssertUnwindSafe(poll))) {
-        Ok(polled) => polled,
+) -> R {
+    match CURRENT.set(surroundings, || catch_unwind(AssertUnwindSafe(part))) {
+        Ok(result) => result,
         Err(panic) => {
             on_panic(panic_text(&*panic));
             resume_unwind(panic)
@@ -45,6 +45,7 @@ pub(crate) fn within<T>(
     }
 }
 
+#[cold]
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::docket::Asker;
+use crate::outgoing::Refused;
 use crate::parcel::{Askers, Charge, Entry, Extra};
 use crate::watch::Exit;
 
@@ -96,8 +97,8 @@ impl<M> Kept<M> {
         state.reader
     }
 
-    /// Sends one message to an incarnation by `send`, which returns its letter. The message comes
-    /// back where another incarnation reads by now.
+    /// Sends one message to an incarnation by `send`, which returns its letter. It is refused where
+    /// another incarnation reads by now.
     ///
     /// Under the lock, so that a new incarnation finds what was sent to the one before. Nothing of
     /// the user's runs there.
@@ -105,14 +106,13 @@ impl<M> Kept<M> {
         &self,
         reader: u64,
         asker: Option<Arc<dyn Asker>>,
-        message: M,
-        send: impl FnOnce(M) -> Result<Arc<Letter<M>>, M>,
-    ) -> Result<(), M> {
+        send: impl FnOnce() -> Result<Arc<Letter<M>>, Refused>,
+    ) -> Result<(), Refused> {
         let mut state = self.state.lock();
         if state.reader != reader || state.closed {
-            return Err(message);
+            return Err(Refused);
         }
-        let letter = send(message)?;
+        let letter = send()?;
         while state.letters.front().is_some_and(|first| first.letter.is_read()) {
             state.letters.pop_front();
         }

@@ -67,6 +67,7 @@ mod hooks;
 mod kept;
 mod managed;
 mod message;
+mod outgoing;
 mod parcel;
 mod pulse;
 mod reply;

@@ -116,20 +116,27 @@ impl Arrival {
     }
 }
 
+/// What is known of a message that is being put into a mailbox.
+#[derive(Clone, Copy, Default)]
+struct Departure {
+    entry: Entry,
+    /// Whether it has anything with it, in [`OWED`] and [`ADDED`].
+    has_more: bool,
+    /// Whether it is to outlive the actor.
+    is_kept: bool,
+}
+
 thread_local! {
-    /// How the message comes in that is being put into a mailbox on this thread, just now. ractor's
-    /// `box_message` has no parameter for it; nothing runs between `set` and `take`.
-    static OUTBOUND: Cell<Entry> = const { Cell::new(Entry::Raw) };
-    /// Whether it has anything with it, in the two that follow.
-    static HAS_MORE: Cell<bool> = const { Cell::new(false) };
+    /// The message that is being put into a mailbox on this thread, just now. ractor's `box_message` has
+    /// no parameter for it; nothing runs between `set` and `take`.
+    static OUTBOUND: Cell<Departure> =
+        const { Cell::new(Departure { entry: Entry::Raw, has_more: false, is_kept: false }) };
     /// What that message owes.
     static OWED: Cell<Option<Charge>> = const { Cell::new(None) };
     /// What few messages have.
     static ADDED: Cell<Option<Box<Extra>>> = const { Cell::new(None) };
     /// Where the letter is left of a message that is to outlive the actor.
     static LETTER: Cell<Option<Arc<dyn Any + Send + Sync>>> = const { Cell::new(None) };
-    /// Whether such a message is being put into a mailbox on this thread, just now.
-    static KEEPING: Cell<bool> = const { Cell::new(false) };
     /// The message that ractor just took out of a mailbox on this thread.
     static ARRIVED: Cell<Arrival> =
         const { Cell::new(Arrival { entry: Entry::Raw, is_over: false, is_traced: false }) };
@@ -145,20 +152,33 @@ thread_local! {
 /// holds its charge until it is taken.
 #[inline]
 pub(crate) fn entering<R>(passage: Passage, send: impl FnOnce() -> R) -> R {
+    departing(passage, false, send)
+}
+
+/// Runs `send` so that the message which it puts into a mailbox is known to have come in so, with nothing
+/// else.
+#[inline]
+pub(crate) fn entering_plainly<R>(entry: Entry, send: impl FnOnce() -> R) -> R {
+    OUTBOUND.set(Departure { entry, has_more: false, is_kept: false });
+    let result = send();
+    // Nothing was taken where ractor refused the message before it boxed it.
+    OUTBOUND.set(Departure::default());
+    result
+}
+
+#[inline]
+fn departing<R>(passage: Passage, is_kept: bool, send: impl FnOnce() -> R) -> R {
     let Passage { entry, charge, extra } = passage;
     // A look at what has a destructor costs more than all the rest, and most messages owe nothing.
     let has_more = charge.is_some() || extra.is_some();
     if has_more {
         OWED.set(charge);
         ADDED.set(extra);
-        HAS_MORE.set(true);
     }
-    OUTBOUND.set(entry);
+    OUTBOUND.set(Departure { entry, has_more, is_kept });
     let result = send();
-    // Nothing was taken where ractor refused the message before it boxed it.
-    OUTBOUND.set(Entry::Raw);
+    OUTBOUND.set(Departure::default());
     if has_more {
-        HAS_MORE.set(false);
         drop((OWED.take(), ADDED.take()));
     }
     result
@@ -182,13 +202,12 @@ pub(crate) fn link_trace() -> Option<TraceContext> {
     if IS_LINK_TRACED.take() { LINK_TRACE.take() } else { None }
 }
 
-/// Runs `send` so that the message which it puts into a mailbox is a letter, and returns that.
+/// Runs `send` likewise; the message which it puts into a mailbox is a letter, which is returned.
 pub(crate) fn keeping<M: Send + 'static, E>(
+    passage: Passage,
     send: impl FnOnce() -> Result<(), E>,
 ) -> Result<Arc<Letter<M>>, E> {
-    KEEPING.set(true);
-    let result = send();
-    KEEPING.set(false);
+    let result = departing(passage, true, send);
     let letter = LETTER.take();
     result?;
     let letter = letter.expect("what was put into a mailbox was packed");
@@ -207,10 +226,27 @@ pub fn pack<M: Send + 'static>(
     message: M,
     to: &ractor::ActorId,
 ) -> Result<BoxedMessage, BoxedDowncastErr> {
-    let entry = OUTBOUND.take();
-    let (charge, extra) = if HAS_MORE.take() { (OWED.take(), ADDED.take()) } else { (None, None) };
+    let departure = OUTBOUND.take();
+    // Here, so that the compiler knows below that the message is boxed, and writes it once.
+    if !to.is_local() {
+        return Err(BoxedDowncastErr);
+    }
+    if departure.has_more || departure.is_kept {
+        return pack_more(message, departure, to);
+    }
+    let contents = Contents { message, entry: departure.entry, charge: None, extra: None };
+    ractor::Message::box_message(Parcel::Plain(contents), to)
+}
+
+#[inline(never)]
+fn pack_more<M: Send + 'static>(
+    message: M,
+    Departure { entry, has_more, is_kept }: Departure,
+    to: &ractor::ActorId,
+) -> Result<BoxedMessage, BoxedDowncastErr> {
+    let (charge, extra) = if has_more { (OWED.take(), ADDED.take()) } else { (None, None) };
     let contents = Contents { message, entry, charge, extra };
-    let parcel = if KEEPING.get() {
+    let parcel = if is_kept {
         let letter = Letter::new(contents);
         LETTER.set(Some(letter.clone()));
         Parcel::Kept(letter)

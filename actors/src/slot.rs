@@ -2,15 +2,16 @@
 //! time.
 
 mod deliver;
+mod present;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Notify, oneshot};
 
+use self::present::Present;
 use crate::arrivals::Arrivals;
 use crate::backlog::Backlog;
 use crate::dead_letter::{DeadLetter, DeadLetterReason, Unread};
@@ -20,7 +21,8 @@ use crate::hooks;
 use crate::kept::{Contents, Kept};
 use crate::managed::Mailbox;
 use crate::message::Message;
-use crate::parcel::{Entry, Extra, Passage, entering, keeping};
+use crate::outgoing::{Outgoing, Refused, Sender};
+use crate::parcel::{Entry, Extra, Passage, entering, entering_plainly, keeping};
 use crate::pulse::Pulse;
 use crate::reply;
 use crate::system::WeakSystem;
@@ -34,7 +36,7 @@ pub(crate) struct Slot<M: Message> {
     /// The name it has in its system, or its type.
     pub(crate) label: Arc<str>,
     pub(crate) system: WeakSystem,
-    current: ArcSwapOption<Incarnation<M>>,
+    current: Present<Incarnation<M>>,
     /// What is unread, where the next incarnation is to read it.
     kept: Option<Arc<Kept<M>>>,
     /// What came over links between two incarnations.
@@ -53,6 +55,9 @@ pub(crate) struct Incarnation<M: Message> {
     pub(crate) docket: Arc<Docket>,
     pub(crate) pulse: Pulse,
     pub(crate) traces: Option<Arc<dyn Traces>>,
+    /// Messages of this machine go into ractor's mailbox as they are: with no trace, and neither kept nor
+    /// behind others.
+    pub(crate) is_plain: bool,
     /// With the number of this incarnation.
     kept: Option<(Arc<Kept<M>>, u64)>,
     /// What waits behind the message that leads, where the actor takes several in a row.
@@ -68,39 +73,15 @@ struct Ending {
     watchers: Vec<oneshot::Sender<Exit>>,
 }
 
-/// Whose message it is that goes into a mailbox.
-pub(crate) trait Sender {
-    /// Puts a message for which there is a place into the mailbox of an incarnation.
-    fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M>;
-}
-
-/// One who tells: nobody waits for an answer.
-pub(crate) struct Teller;
-
-impl Sender for Teller {
-    fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
-        to.send(to.passage(Entry::Placed), None, message)
-    }
-}
-
-/// One who asks is entered in the docket.
-impl<A: Asker + 'static> Sender for Arc<A> {
-    fn send<M: Message>(&self, to: &Incarnation<M>, message: M) -> Result<(), M> {
-        let asker = || to.kept.is_some().then(|| self.clone() as Arc<dyn Asker>);
-        let passage = to.passage(Entry::Asked);
-        to.docket.enter(self, || to.send(passage, asker(), message))
-    }
-}
-
-/// What became of a message that was offered to a slot.
-pub(crate) enum Offer<M> {
+/// What became of a message that was offered to a slot. It was taken if it was accepted.
+pub(crate) enum Offer {
     Accepted,
     /// The mailbox is full.
-    Full(M),
+    Full,
     /// The actor is between two incarnations.
-    Absent(M),
+    Absent,
     /// It will not come back.
-    Gone(M),
+    Gone,
 }
 
 impl<M: Message> Incarnation<M> {
@@ -111,29 +92,34 @@ impl<M: Message> Incarnation<M> {
             let send = |Contents { message, entry, charge, extra }| {
                 gate.readmit(entry);
                 let passage = Passage { entry, charge, extra };
-                keeping(|| entering(passage, || cast(&actor, message))).map_err(|message| {
+                let mut message = Outgoing::new(message);
+                keeping(passage, || cast(&actor, &mut message)).map_err(|_| {
                     gate.leave_by(entry);
-                    Contents { message, entry, charge: None, extra: None }
+                    Contents { message: message.back(), entry, charge: None, extra: None }
                 })
             };
             (kept.clone(), kept.begin(send))
         });
         // What is kept lies in ractor's mailbox, all of it.
         let throughput = mailbox.throughput.filter(|_| kept.is_none());
+        let backlog = throughput.and_then(Backlog::new);
+        let traces = slot.system.upgrade().and_then(|system| system.traces().cloned());
         Arc::new(Self {
             actor,
             gate,
-            backlog: throughput.and_then(Backlog::new),
+            is_plain: kept.is_none() && backlog.is_none() && traces.is_none(),
+            backlog,
             docket: Docket::new(),
             pulse: Pulse::default(),
-            traces: slot.system.upgrade().and_then(|system| system.traces().cloned()),
+            traces,
             kept,
             ending: Mutex::default(),
         })
     }
 
     /// Puts a message for which there is a place into the mailbox.
-    fn push(&self, message: M, sender: &impl Sender) -> Result<(), M> {
+    #[inline]
+    fn push(&self, message: &mut Outgoing<M>, sender: &impl Sender) -> Result<(), Refused> {
         sender.send(self, message).inspect_err(|_| self.gate.leave())
     }
 
@@ -144,39 +130,67 @@ impl<M: Message> Incarnation<M> {
             return Err(contents);
         }
         let Contents { message, entry, charge, extra } = contents;
-        self.send(Passage { entry, charge, extra }, None, message).map_err(|message| {
+        let mut message = Outgoing::new(message);
+        self.send(Passage { entry, charge, extra }, None, &mut message).map_err(|_| {
             self.gate.leave_beside();
-            Contents { message, entry, charge: None, extra: None }
+            Contents { message: message.back(), entry, charge: None, extra: None }
         })
     }
 
     /// How a message of this machine comes in. The user's [`Traces`] run here: under no lock.
-    fn passage(&self, entry: Entry) -> Passage {
+    pub(crate) fn passage(&self, entry: Entry) -> Passage {
         let trace = self.traces.as_ref().and_then(|traces| traces.current());
         let extra = trace.map(|trace| Box::new(Extra { askers: None, trace: Some(trace) }));
         Passage { entry, charge: None, extra }
     }
 
-    fn send(&self, passage: Passage, asker: Option<Arc<dyn Asker>>, message: M) -> Result<(), M> {
-        match &self.kept {
-            None => match &self.backlog {
-                None => entering(passage, || cast(&self.actor, message)),
-                Some(backlog) => {
-                    let Passage { entry, charge, extra } = passage;
-                    let contents = Contents { message, entry, charge, extra };
-                    backlog.push(contents, |contents| self.lead(contents))
-                }
-            },
-            Some((kept, number)) => kept.send(*number, asker, message, |message| {
-                keeping(|| entering(passage, || cast(&self.actor, message)))
-            }),
+    /// Puts a message of this machine into the mailbox, where it [is plain](Self::is_plain).
+    #[inline]
+    pub(crate) fn send_plain(
+        &self,
+        entry: Entry,
+        message: &mut Outgoing<M>,
+    ) -> Result<(), Refused> {
+        entering_plainly(entry, || cast(&self.actor, message))
+    }
+
+    /// Puts a message into the mailbox; if it is kept, with who asks.
+    pub(crate) fn send(
+        &self,
+        passage: Passage,
+        asker: Option<Arc<dyn Asker>>,
+        message: &mut Outgoing<M>,
+    ) -> Result<(), Refused> {
+        match (&self.kept, &self.backlog) {
+            (Some((kept, number)), _) => {
+                kept.send(*number, asker, || keeping(passage, || cast(&self.actor, message)))
+            }
+            (None, Some(backlog)) => self.send_behind(backlog, passage, message),
+            (None, None) => entering(passage, || cast(&self.actor, message)),
         }
+    }
+
+    /// Puts a message behind others that wait, if there are any.
+    fn send_behind(
+        &self,
+        backlog: &Backlog<M>,
+        passage: Passage,
+        message: &mut Outgoing<M>,
+    ) -> Result<(), Refused> {
+        let Passage { entry, charge, extra } = passage;
+        let contents = Contents { message: message.take(), entry, charge, extra };
+        backlog.push(contents, |contents| self.lead(contents)).map_err(|back| {
+            *message = Outgoing::new(back);
+            Refused
+        })
     }
 
     /// Puts a message into ractor's mailbox.
     pub(crate) fn lead(&self, contents: Contents<M>) -> Result<(), M> {
         let Contents { message, entry, charge, extra } = contents;
-        entering(Passage { entry, charge, extra }, || cast(&self.actor, message))
+        let mut message = Outgoing::new(message);
+        entering(Passage { entry, charge, extra }, || cast(&self.actor, &mut message))
+            .map_err(|_| message.back())
     }
 
     /// Lets nobody in any more. What is still in the mailbox will not be handled, unless it is kept
@@ -231,9 +245,13 @@ impl<M: Message> Incarnation<M> {
     }
 }
 
-fn cast<M: Message>(actor: &ActorRef<M>, message: M) -> Result<(), M> {
-    actor.cast(message).map_err(|why| match why {
-        MessagingErr::SendErr(message) => message,
+#[inline]
+fn cast<M: Message>(actor: &ActorRef<M>, message: &mut Outgoing<M>) -> Result<(), Refused> {
+    actor.send_message(message.take()).map_err(|why| match why {
+        MessagingErr::SendErr(back) => {
+            *message = Outgoing::new(back);
+            Refused
+        }
         MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => {
             unreachable!("a local actor takes its own message type")
         }
@@ -251,7 +269,7 @@ impl<M: Message> Slot<M> {
             id,
             label,
             system,
-            current: ArcSwapOption::empty(),
+            current: Present::nobody(),
             kept: keep_unread.then(Kept::new),
             arrivals: Arrivals::new(),
             gone: AtomicBool::new(false),
@@ -269,18 +287,14 @@ impl<M: Message> Slot<M> {
 
     pub(crate) fn fill(&self, incarnation: Arc<Incarnation<M>>) {
         let first = incarnation.clone();
-        self.arrivals.pass_on(
-            |contents| first.push_beside(contents),
-            || self.current.store(Some(incarnation)),
-        );
+        self.arrivals
+            .pass_on(|contents| first.push_beside(contents), || self.current.fill(incarnation));
         self.changed.notify_waiters();
     }
 
     /// Empties the slot if it still holds this incarnation: the supervisor may have filled it anew.
     pub(crate) fn clear(&self, incarnation: &Arc<Incarnation<M>>) {
-        let held = self.current.load();
-        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, incarnation)) {
-            self.current.compare_and_swap(&*held, None);
+        if self.current.clear(incarnation) {
             self.changed.notify_waiters();
         }
     }
@@ -311,24 +325,24 @@ impl<M: Message> Slot<M> {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire) && self.current.load().is_none()
+        self.gone.load(Ordering::Acquire) && self.current.look().get().is_none()
     }
 
     /// One who asked, and has no answer yet, waits no more.
     #[cold]
     pub(crate) fn gave_up(&self) {
-        if let Some(incarnation) = self.current.load().as_ref() {
+        if let Some(incarnation) = self.current.look().get() {
             incarnation.docket.gave_up();
         }
     }
 
     /// The present incarnation. While the actor starts, only itself is let in.
     pub(crate) fn incarnation(&self) -> Option<Arc<Incarnation<M>>> {
-        self.current.load_full().or_else(|| hooks::starting(self.id))
+        self.current.get().or_else(|| hooks::starting(self.id))
     }
 
     pub(crate) fn depth(&self) -> u64 {
-        match (self.current.load().as_ref(), &self.kept) {
+        match (self.current.look().get(), &self.kept) {
             (Some(incarnation), _) => incarnation.gate.depth(),
             (None, Some(kept)) => kept.len(),
             (None, None) => 0,
@@ -336,68 +350,62 @@ impl<M: Message> Slot<M> {
     }
 
     /// Offers a message without waiting.
-    pub(crate) fn offer(&self, mut message: M, sender: &impl Sender) -> Offer<M> {
+    #[inline]
+    pub(crate) fn offer(&self, message: &mut Outgoing<M>, sender: &impl Sender) -> Offer {
         loop {
-            let current = self.current.load();
+            let current = self.current.look();
             let starting;
-            let incarnation = match current.as_ref() {
+            let incarnation = match current.get() {
                 Some(incarnation) => incarnation,
                 None => match hooks::starting(self.id) {
                     Some(found) => {
                         starting = found;
                         &starting
                     }
-                    None if self.gone.load(Ordering::Acquire) => return Offer::Gone(message),
-                    None => return Offer::Absent(message),
+                    None if self.gone.load(Ordering::Acquire) => return Offer::Gone,
+                    None => return Offer::Absent,
                 },
             };
             match incarnation.gate.try_enter() {
                 Ok(()) => match incarnation.push(message, sender) {
                     Ok(()) => return Offer::Accepted,
                     // ractor refuses: the actor stops or drains, and this slot will soon be clear.
-                    Err(back) => {
-                        incarnation.close();
-                        message = back;
-                    }
+                    Err(Refused) => incarnation.close(),
                 },
-                Err(Barred::Full) => return Offer::Full(message),
+                Err(Barred::Full) => return Offer::Full,
                 Err(Barred::Closed) => {
                     // Ending: wait for the next incarnation, if there is to be one.
                     return if self.gone.load(Ordering::Acquire) {
-                        Offer::Gone(message)
+                        Offer::Gone
                     } else {
-                        Offer::Absent(message)
+                        Offer::Absent
                     };
                 }
             }
         }
     }
 
-    /// Offers a message, waiting for room and for the next incarnation. The message comes back if
-    /// the actor will not.
-    pub(crate) async fn push(&self, message: M, sender: &impl Sender) -> Result<(), M> {
-        let mut message = message;
+    /// Offers a message, waiting for room and for the next incarnation. It is refused if the actor
+    /// will not come back.
+    pub(crate) async fn push(
+        &self,
+        message: &mut Outgoing<M>,
+        sender: &impl Sender,
+    ) -> Result<(), Refused> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             match self.offer(message, sender) {
                 Offer::Accepted => return Ok(()),
-                Offer::Gone(back) => return Err(back),
-                Offer::Absent(back) => {
-                    message = back;
-                    changed.await;
-                }
-                Offer::Full(back) => {
-                    message = back;
+                Offer::Gone => return Err(Refused),
+                Offer::Absent => changed.await,
+                Offer::Full => {
                     let Some(incarnation) = self.incarnation() else { continue };
                     if incarnation.gate.enter().await {
                         match incarnation.push(message, sender) {
                             Ok(()) => return Ok(()),
-                            Err(back) => {
-                                incarnation.close();
-                                message = back;
-                            }
+                            Err(Refused) => incarnation.close(),
                         }
                     }
                 }
@@ -407,7 +415,7 @@ impl<M: Message> Slot<M> {
 
     /// Ends when this incarnation, if it is the present one, gets on with its work.
     pub(crate) async fn beat(self: Arc<Self>, incarnation: ActorId) {
-        let current = self.current.load_full();
+        let current = self.current.get();
         if let Some(current) = current.filter(|current| current.actor.get_id() == incarnation) {
             current.pulse.beat().await;
         }

@@ -4,7 +4,13 @@
 //! Each round of each case has a server process and a connection of its own; starting and
 //! connecting them is not measured. All peers run on two workers at either end, and over TLS 1.3
 //! by aws-lc-rs. CPU time is that of both processes.
+//!
+//! One question after the other leaves cores with nothing to do between any two, and where those are
+//! halted, to wake them takes longer than all else: with `--awake` they are kept awake while questions are
+//! asked ([`awake`]). Each line tells by `awake` among its parameters whether they were.
 
+#[path = "remote/awake.rs"]
+mod awake;
 #[path = "remote/floor.rs"]
 mod floor;
 #[path = "../../actors/benches/harness/mod.rs"]
@@ -29,6 +35,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
+use awake::Awake;
 use floor::{Floor, FloorIntoRactor};
 use ractor_cluster_peer::RactorCluster;
 use server::{Server, Tally, now_ns};
@@ -40,10 +47,16 @@ const TIMED: u64 = 16;
 /// How many messages the actor of `umbel_in_a_row` handles in a row, where they wait.
 const IN_A_ROW: usize = 64;
 
+/// The option that keeps the cores awake.
+const AWAKE: &str = "--awake";
+
 type UmbelInARow = Umbel<IN_A_ROW>;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
+    if args.get(1).is_some_and(|flag| flag == awake::FLAG) {
+        return awake::run();
+    }
     if let [_, flag, peer, files] = args.as_slice()
         && flag == server::FLAG
     {
@@ -59,19 +72,21 @@ fn main() {
     let options = Options::from_args(
         "Measures actors of two processes over TLS on loopback: umbel, ractor_cluster, and \
          length-prefixed frames into a tokio channel.",
+        &[(AWAKE, "keep the cores from sleeping while questions are asked")],
     );
     let directory = tempfile::tempdir().expect("there is room for certificates");
     tls::make_files(directory.path());
     umbel::make_files(directory.path());
-    harness::run(&options, cases(directory.path()));
+    harness::run(&options, cases(directory.path(), options.has(AWAKE)));
 }
 
-fn cases(files: &Path) -> Vec<Case> {
+fn cases(files: &Path, awake: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for (bytes, ops) in [(16, 1_000_000), (1024, 200_000)] {
         for producers in [1, 4] {
             let load = Load { bytes, tasks: producers };
-            let case = Subject { bench: "remote-tell", task: "producers", files, load, ops };
+            let (bench, task) = ("remote-tell", "producers");
+            let case = Subject { bench, task, files, load, ops, awake: false };
             cases.extend([
                 case.with::<Umbel>(tell::<Umbel>),
                 case.with::<UmbelInARow>(tell::<UmbelInARow>),
@@ -84,7 +99,7 @@ fn cases(files: &Path) -> Vec<Case> {
     for bytes in [16, 1024] {
         for (callers, ops) in [(1, 20_000), (64, 128_000)] {
             let load = Load { bytes, tasks: callers };
-            let case = Subject { bench: "remote-ask", task: "callers", files, load, ops };
+            let case = Subject { bench: "remote-ask", task: "callers", files, load, ops, awake };
             cases.extend([
                 case.with::<Umbel>(ask::<Umbel>),
                 case.with::<UmbelInARow>(ask::<UmbelInARow>),
@@ -109,15 +124,20 @@ struct Subject<'a> {
     files: &'a Path,
     load: Load,
     ops: u64,
+    awake: bool,
 }
 
 impl Subject<'_> {
     fn with<P: Peer>(&self, measure: fn(&Path, Load, u64) -> Sample) -> Case {
-        let (files, load) = (self.files.to_owned(), self.load);
+        let (files, load, awake) = (self.files.to_owned(), self.load, self.awake);
         let params = json!({ "bytes": load.bytes, self.task: load.tasks });
         // Fewer operations for a slower peer, so that its rounds last about as long.
         let ops = self.ops / P::SLOWNESS;
-        Case::new(self.bench, P::NAME, params, ops, move |ops| measure(&files, load, ops))
+        let round = move |ops| {
+            let _awake = awake.then(Awake::keep);
+            measure(&files, load, ops)
+        };
+        Case::new(self.bench, P::NAME, params, ops, round).under(json!({ "awake": awake }))
     }
 }
 

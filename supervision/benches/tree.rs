@@ -48,6 +48,7 @@ fn main() {
     let options = Options::from_args(
         "Measures supervision: starting children, static and dynamic, beside ractor's \
          spawn_linked; restarting one child among few and among many.",
+        &[],
     );
     let mut cases = Vec::new();
     cases.extend([

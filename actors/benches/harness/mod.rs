@@ -3,6 +3,8 @@
 //! A benchmark is a list of [`Case`]s. Those with the same name and parameters are peers: they run
 //! in turn, round after round, so that whatever else the machine does hits all of them alike.
 
+mod options;
+
 use std::fmt;
 use std::process::{Command, Stdio, exit};
 use std::time::Duration;
@@ -12,91 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-/// The rounds of a full run; a quick one has [`QUICK_ROUNDS`].
-const ROUNDS: usize = 5;
-const QUICK_ROUNDS: usize = 3;
-/// A quick round does this fraction of a full round's operations.
-const QUICK_FRACTION: u64 = 20;
+use options::ALONE;
+pub(crate) use options::Options;
+
 /// The longest latency that is told apart from longer ones.
 const LATENCY_MAX: Duration = Duration::from_secs(100);
-
-/// What the command line asks for.
-#[derive(Debug)]
-pub(crate) struct Options {
-    json: bool,
-    quick: bool,
-    rounds: Option<usize>,
-    only: Option<String>,
-    /// Only one round of the case of this line, with so many operations, for another process.
-    alone: Option<(String, u64)>,
-}
-
-impl Options {
-    /// Reads the command line. Prints the help, or what is wrong with it, and exits where need be.
-    pub(crate) fn from_args(about: &str) -> Self {
-        match Self::parse(std::env::args().skip(1)) {
-            Ok(Some(options)) => options,
-            Ok(None) => {
-                print!("{about}\n\n{HELP}");
-                exit(0)
-            }
-            Err(why) => {
-                eprintln!("error: {why}; see --help");
-                exit(2)
-            }
-        }
-    }
-
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options = Self { json: false, quick: false, rounds: None, only: None, alone: None };
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or(format!("{arg} needs a value"));
-            match arg.as_str() {
-                // cargo bench adds it.
-                "--bench" => {}
-                "--json" => options.json = true,
-                "--quick" => options.quick = true,
-                "--rounds" => {
-                    let rounds = value()?;
-                    let number = rounds.parse().ok().filter(|rounds| *rounds > 0);
-                    options.rounds =
-                        Some(number.ok_or(format!("--rounds needs a number, not {rounds:?}"))?);
-                }
-                "--only" => options.only = Some(value()?),
-                ALONE => {
-                    let (line, ops) = (value()?, value()?);
-                    let ops = ops.parse().map_err(|_| format!("{ops:?} is no number"))?;
-                    options.alone = Some((line, ops));
-                }
-                "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown argument {arg:?}")),
-            }
-        }
-        Ok(Some(options))
-    }
-
-    fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { QUICK_ROUNDS } else { ROUNDS })
-    }
-
-    fn ops(&self, full: u64) -> u64 {
-        if self.quick { (full / QUICK_FRACTION).max(1) } else { full }
-    }
-}
-
-/// What a process is given that measures one round for another: the line, the operations.
-const ALONE: &str = "--alone";
-
-const HELP: &str = "\
-usage: cargo bench ... -- [OPTIONS]
-
-  --json         one JSON object a line: bench, peer, params, ops, per_s, p50_us, p99_us, cpu_ns,
-                 ratio (umbel's rate by this peer's: the median of the rounds' ratios)
-  --quick        a short run, to see that everything works; its figures mean little
-  --rounds N     so many rounds instead of 5 (3 when quick); the median round is reported
-  --only TEXT    only cases in whose line (`ask callers=64 umbel`) TEXT occurs
-  --help         this text
-";
 
 /// One thing to measure, in one way.
 pub(crate) struct Case {
@@ -105,6 +27,8 @@ pub(crate) struct Case {
     params: Map<String, Value>,
     /// What is peculiar to this peer.
     variant: Map<String, Value>,
+    /// Under what conditions it is measured: told with its parameters, but no part of its name.
+    conditions: Map<String, Value>,
     ops: u64,
     apart: bool,
     run: Box<dyn FnMut(u64) -> Sample>,
@@ -120,8 +44,16 @@ impl Case {
         ops: u64,
         run: impl FnMut(u64) -> Sample + 'static,
     ) -> Self {
-        let (params, variant) = (object(params), Map::new());
-        Self { bench, peer, params, variant, ops, apart: false, run: Box::new(run) }
+        Self {
+            bench,
+            peer,
+            params: object(params),
+            variant: Map::new(),
+            conditions: Map::new(),
+            ops,
+            apart: false,
+            run: Box::new(run),
+        }
     }
 
     /// Gives each round a process of its own, so that none finds the heap that another has left:
@@ -137,6 +69,13 @@ impl Case {
     #[allow(dead_code, reason = "only some benchmarks have variants")]
     pub(crate) fn variant(mut self, params: Value) -> Self {
         self.variant = object(params);
+        self
+    }
+
+    /// Under what conditions (a JSON object) it is measured.
+    #[allow(dead_code, reason = "only some benchmarks have conditions")]
+    pub(crate) fn under(mut self, conditions: Value) -> Self {
+        self.conditions = object(conditions);
         self
     }
 
@@ -392,7 +331,10 @@ fn compare(options: &Options, subject: &str, mut peers: Vec<Case>) -> Vec<Findin
         }
     }
     let rates = |samples: &Vec<Sample>| samples.iter().map(Sample::per_s).collect::<Vec<_>>();
-    let own = peers.iter().rposition(|case| case.peer == "umbel").map(|own| rates(&rounds[own]));
+    // The one without a variant, where there is one.
+    let is_own = |case: &Case| case.peer == "umbel";
+    let own = peers.iter().position(|case| is_own(case) && case.variant.is_empty());
+    let own = own.or_else(|| peers.iter().rposition(is_own)).map(|own| rates(&rounds[own]));
     let told = peers.into_iter().zip(rounds).map(|(case, mut samples)| {
         let ratio = own.as_ref().map(|own| {
             let ratios = own.iter().zip(rates(&samples)).map(|(own, other)| own / other);
@@ -406,7 +348,7 @@ fn compare(options: &Options, subject: &str, mut peers: Vec<Case>) -> Vec<Findin
             who: case.who(),
             bench: case.bench,
             peer: case.peer,
-            params: case.params.into_iter().chain(case.variant).collect(),
+            params: case.params.into_iter().chain(case.variant).chain(case.conditions).collect(),
             sample: samples.swap_remove(samples.len() / 2),
             ratio,
         }

@@ -54,14 +54,14 @@ impl<M: Message> Deliver for Slot<M> {
         let extra = has_extra.then(|| Box::new(extra));
         let mut contents = Contents { message, entry: Entry::Beside, charge, extra };
         // The link's credit bounds what lies here: waiting for room would stop the whole lane.
-        if let Some(incarnation) = self.current.load().as_ref() {
+        if let Some(incarnation) = self.current.look().get() {
             match incarnation.push_beside(contents) {
                 Ok(()) => return Ok(()),
                 Err(back) => contents = back,
             }
         }
         let taken = self.arrivals.take(contents, bytes.len(), |contents| {
-            let contents = match self.current.load().as_ref() {
+            let contents = match self.current.look().get() {
                 Some(incarnation) => match incarnation.push_beside(contents) {
                     Ok(()) => return Ok(()),
                     Err(back) => back,
@@ -90,7 +90,7 @@ impl<M: Message> Deliver for Slot<M> {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let current = self.current.load_full();
+                let current = self.current.get();
                 let Some(current) = current else {
                     changed.await;
                     continue;
@@ -110,7 +110,7 @@ impl<M: Message> Deliver for Slot<M> {
     }
 
     fn kill(&self) -> bool {
-        self.current.load().as_ref().map(|current| current.actor.kill()).is_some()
+        self.current.look().get().map(|current| current.actor.kill()).is_some()
     }
 
     fn on_gone(&self, then: Box<dyn FnOnce() + Send>) {
