@@ -25,7 +25,7 @@ const LINGERS: Duration = Duration::from_secs(30);
 #[message(remote)]
 pub(crate) enum Part {
     /// The next of a sender's numbers for whom it calls so.
-    Line { from: String, to: String, number: u64 },
+    Line { from: String, to: String, number: u64, ballast: String },
     /// Say it back.
     Echo(String, Reply<String>),
     /// Say it back, after a while.
@@ -136,7 +136,7 @@ impl Actor for Player {
         life: &mut Life,
     ) -> Result<(), ActorProcessingErr> {
         match part {
-            Part::Line { from, to, number } => {
+            Part::Line { from, to, number, ballast: _ } => {
                 let life = life.mark.actor.clone();
                 self.recorder.record(Record::Received { from, to, number, life });
             }

@@ -21,6 +21,10 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// How many questions may be open at once.
 const QUESTIONS_MAX: usize = 32;
 
+/// One message in so many is large, and how large at most: a lane of its own carries what is beyond 128 KiB.
+const LARGE_ONE_IN: u64 = 100;
+const LARGE_BYTES_MAX: u64 = 256 << 10;
+
 /// How many messages a flood has, if nothing stops it.
 const FLOOD: u32 = 1000;
 
@@ -116,14 +120,21 @@ impl Talker {
         let Some(player) = self.player() else { return };
         let to = format!("{}/{}", player.node.name, player.metadata["name"]);
         for _ in 0..=self.below(5) {
+            let (from, to, ballast) = (self.name.clone(), to.clone(), self.ballast());
             let number = self.told.entry(to.clone()).or_default();
             *number += 1;
-            let (from, to, number) = (self.name.clone(), to.clone(), *number);
-            let line = Part::Line { from: from.clone(), to: to.clone(), number };
+            let number = *number;
+            let line = Part::Line { from: from.clone(), to: to.clone(), number, ballast };
             self.recorder.record(Record::Sent { from, to, number });
             // Who cannot be told within the time is not.
             let _ = tokio::time::timeout(TELL_WITHIN, player.address.tell(line)).await;
         }
+    }
+
+    /// What makes some messages so large that they go another way.
+    fn ballast(&self) -> String {
+        let bytes = if self.below(LARGE_ONE_IN) == 0 { self.below(LARGE_BYTES_MAX) } else { 0 };
+        "o".repeat(bytes as usize)
     }
 
     fn ask(&mut self) {
