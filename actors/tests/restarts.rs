@@ -1,7 +1,7 @@
 //! Addresses over restarts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use umbel_actors::{
@@ -174,4 +174,63 @@ async fn what_happens_under_a_system_can_be_seen_from_the_first_start() {
     let stopped = Happening::Stopped { killed: false };
     assert_eq!(rest, [stopped.clone(), stopped]);
     system.shutdown(Duration::from_secs(10)).await;
+}
+
+/// Something that only one may have at a time, and whose owner takes a while to give it back.
+struct Owned(Arc<AtomicUsize>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let (_keep, nothing) = std::sync::mpsc::channel::<()>();
+        let _ = nothing.recv_timeout(Duration::from_millis(20));
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Message)]
+struct GiveUp;
+
+struct Owner {
+    owners: Arc<AtomicUsize>,
+    lives: tokio::sync::mpsc::UnboundedSender<usize>,
+}
+
+impl Actor for Owner {
+    type Msg = GiveUp;
+    type State = Owned;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<GiveUp>, (): ()) -> Result<Owned, ActorProcessingErr> {
+        let others = self.owners.fetch_add(1, Ordering::SeqCst);
+        self.lives.send(others).unwrap();
+        Ok(Owned(self.owners.clone()))
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<GiveUp>,
+        GiveUp: GiveUp,
+        _: &mut Owned,
+    ) -> Result<(), ActorProcessingErr> {
+        Err("as was asked for".into())
+    }
+}
+
+// With threads, the end of an actor can be known before what it owned is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_begins_only_when_all_that_the_last_one_owned_is_gone() {
+    let system = System::new("owners");
+    let (owners, (lives, mut begun)) = (Arc::default(), tokio::sync::mpsc::unbounded_channel());
+    let child = system.child("it", move || {
+        let (owners, lives) = (Arc::clone(&owners), lives.clone());
+        (Owner { owners, lives }, ())
+    });
+    let it = child.handle().clone();
+    let root = Supervisor::new("root", Strategy::OneForOne);
+    system.supervise(root.intensity(u32::MAX, Duration::from_secs(1)).child(child)).await.unwrap();
+    for _ in 0..12 {
+        assert_eq!(begun.recv().await, Some(0), "two have had it at a time");
+        it.tell(GiveUp).await.unwrap();
+    }
+    system.shutdown(Duration::from_secs(5)).await;
 }

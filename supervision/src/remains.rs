@@ -16,13 +16,19 @@ use ractor::{ActorCell, ActorStatus, concurrency::JoinHandle};
 /// One declaration may live in several trees at a time: there are as many as these, and one more for
 /// each that ended since the last start.
 #[derive(Clone, Default)]
-pub(crate) struct Remains(Arc<Mutex<Vec<Remnant>>>);
+pub(crate) struct Remains(Arc<Mutex<Vec<Incarnation>>>);
 
-type Remnant = (ActorCell, JoinHandle<()>);
+struct Incarnation {
+    actor: ActorCell,
+    task: JoinHandle<()>,
+}
 
 impl Remains {
     pub(crate) fn add(&self, actor: ActorCell, task: JoinHandle<()>) {
-        self.0.lock().expect("nothing that is done under this lock panics").push((actor, task));
+        self.0
+            .lock()
+            .expect("nothing that is done under this lock panics")
+            .push(Incarnation { actor, task });
     }
 
     /// Returns when nothing is left of those that have ended, or are about to. Nobody is forgotten
@@ -31,7 +37,7 @@ impl Remains {
         poll_fn(|cx| {
             let mut all = self.0.lock().expect("nothing that is done under this lock panics");
             let mut ending = false;
-            all.retain_mut(|(actor, task)| {
+            all.retain_mut(|Incarnation { actor, task }| {
                 let ends = actor.get_status() >= ActorStatus::Stopping;
                 let is_left = !ends || Pin::new(task).poll(cx).is_pending();
                 ending |= ends && is_left;
