@@ -55,6 +55,7 @@ mod machine;
 mod mutant;
 mod network;
 mod outcome;
+mod progress;
 mod record;
 mod run;
 mod scenarios;

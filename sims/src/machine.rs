@@ -2,9 +2,12 @@
 
 mod clock;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rand::SeedableRng;
@@ -159,7 +162,9 @@ impl Machine {
         let (program, slot, shared) = (self.program.clone(), node.clone(), self.shared.clone());
         let mutant = shared.mutant();
         runtime.spawn(async move {
-            let started = match program(host).await {
+            let started = AssertUnwindSafe(async { program(host).await }).catch_unwind().await;
+            let started = started.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let started = match started {
                 Ok(node) => {
                     let recorder = Recorder::new(move |record| shared.record(place, record));
                     recorder.record(Record::Started { node: node.id() });
@@ -330,4 +335,11 @@ impl Process {
             }
         }
     }
+}
+
+/// What somebody said who panicked.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("it panicked: {}", said.unwrap_or("without a text"))
 }

@@ -1,6 +1,7 @@
 //! A world while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use crate::disk::FailedSync;
 use crate::fault::{Fault, Planned};
 use crate::host::Host;
 use crate::judge::Judge;
-use crate::machine::{Machine, Program};
+use crate::machine::{Machine, Program, panicked};
 use crate::mutant::Mutant;
 use crate::network::{Condition, Network};
 use crate::outcome::Outcome;
+use crate::progress::Progress;
 use crate::shared::Shared;
 use crate::standing::Standing;
 use crate::world::{Workload, World};
@@ -38,6 +40,7 @@ const STAYS: Duration = Duration::from_secs(1);
 pub(crate) struct Run<'a> {
     world: &'a World,
     runtimes: &'a mut Builder,
+    progress: Progress,
     shared: Arc<Shared>,
     now: Duration,
     machines: Vec<Machine>,
@@ -55,7 +58,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(world: &'a World, runtimes: &'a mut Builder) -> Self {
+    pub(crate) fn new(world: &'a World, runtimes: &'a mut Builder, progress: Progress) -> Self {
         let nodes = world.programs.len();
         let plan = world.planned();
         let machines = nodes + world.clients.len();
@@ -72,6 +75,7 @@ impl<'a> Run<'a> {
         Self {
             world,
             runtimes,
+            progress,
             shared: shared.clone(),
             now: Duration::ZERO,
             machines,
@@ -152,6 +156,7 @@ impl<'a> Run<'a> {
         }
         let end = self.now + STEP;
         for number in 0..self.machines.len() {
+            self.progress.begins(self.now, number);
             if self.machines[number].work(self.now, end) {
                 self.machines[number].kill(false);
                 let down = self.leaving.remove(&number).unwrap_or_default();
@@ -173,6 +178,10 @@ impl<'a> Run<'a> {
                 self.report("one-thread", breach.to_string());
             }
         }
+        let failed = self.done.lock().iter().find_map(|done| done.as_ref().err().cloned());
+        if let Some(why) = failed {
+            self.report("workload", format!("a client has failed: {why}"));
+        }
         let records = self.shared.take_records();
         self.judge.hear(self.now, &records);
         if self.now.as_millis().is_multiple_of(LOOK.as_millis()) {
@@ -191,9 +200,6 @@ impl<'a> Run<'a> {
     /// What is not as it has to be in the end.
     fn unsettled(&self) -> Option<String> {
         let done = self.done.lock();
-        if let Some(why) = done.iter().find_map(|done| done.as_ref().err()) {
-            return Some(format!("a client has failed: {why}"));
-        }
         if done.len() < self.world.clients.len() {
             let left = self.world.clients.len() - done.len();
             return Some(format!("{left} clients are not done"));
@@ -328,8 +334,8 @@ fn client(work: Workload, done: &Arc<parking_lot::Mutex<Vec<Result<(), String>>>
             let node = host.node().role("client").start().await.map_err(|why| why.to_string())?;
             let work = work(host, node.clone());
             tokio::spawn(async move {
-                let ended = work.await;
-                done.lock().push(ended);
+                let ended = AssertUnwindSafe(work).catch_unwind().await;
+                done.lock().push(ended.unwrap_or_else(|panic| Err(panicked(&*panic))));
             });
             Ok(node)
         }

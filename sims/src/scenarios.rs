@@ -1,5 +1,6 @@
 //! What `umbel-sim` runs.
 
+mod churn;
 mod standard;
 
 use std::fmt;
@@ -93,6 +94,11 @@ pub fn scenarios() -> Vec<Scenario> {
             name: standard::NAME,
             about: "three whole nodes for ten seconds, supervised players, asks, tells, topics; four faults",
             kind: Kind::World(standard::world, None),
+        },
+        Scenario {
+            name: churn::NAME,
+            about: "five whole nodes for twenty seconds, the same application; twelve faults",
+            kind: Kind::World(churn::world, None),
         },
         Scenario {
             name: Decisions::NAME,

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,6 +17,7 @@ use crate::invariants::{Check, Limits};
 use crate::machine::Program;
 use crate::mutant::Mutant;
 use crate::outcome::Outcome;
+use crate::progress::Progress;
 use crate::run::Run;
 use crate::shrink;
 use crate::snapshot::Snapshot;
@@ -194,7 +196,8 @@ impl World {
     /// are left, and what happened last. Shrinking runs the world again some dozens of times.
     ///
     /// # Panics
-    /// Where a check panics, and where simulation is not possible: see [`in_force`].
+    /// Where a check panics; where simulated code does not yield for a minute; and where simulation is not
+    /// possible: see [`in_force`].
     #[must_use]
     pub fn run(&self) -> Outcome {
         in_force().unwrap_or_else(|why| panic!("{why}"));
@@ -245,14 +248,14 @@ impl World {
         };
         // Futures of debug builds are deep.
         let thread = std::thread::Builder::new().name(take.thread()).stack_size(16 << 20);
+        let (progress, (end, ends)) = (Progress::default(), channel());
+        let come = progress.clone();
         let run = thread.spawn(move || {
+            let _end = end;
             let runtimes = runtimes.seeded(world.seed).enable_time().start_paused(true);
-            ambient.enter(|| Run::new(&world, runtimes).finish())
+            ambient.enter(|| Run::new(&world, runtimes, come).finish())
         });
-        match run.expect("the system has a thread to give").join() {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        progress.wait(run.expect("the system has a thread to give"), &ends)
     }
 
     /// The faults that a run of this world meets.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use umbel_sims::{Fault, Faults, Options, Planned, Scenario, World};
+use umbel_sims::{Fault, Faults, Host, Options, Planned, Scenario, World};
 
 fn three(seed: u64) -> World {
     World::new(seed).nodes(3, |host| async move { host.node().start().await })
@@ -94,4 +95,34 @@ fn nothing_depends_on_what_the_operating_system_says() {
         let outcome = scenario.run_twice(seed, &Options::default());
         assert!(outcome.ok, "{outcome}");
     }
+}
+
+#[test]
+fn a_client_that_fails_ends_the_run_and_is_told() {
+    let outcome = three(1)
+        .faults(Faults::none())
+        .workload(|_, _| async { Err::<(), _>("the till is empty") })
+        .run();
+    let told = outcome.to_string();
+    assert!(told.contains("invariant=workload") && told.contains("the till is empty"), "{told}");
+    assert!(outcome.sim_seconds < 1.0, "{told}");
+}
+
+#[test]
+fn who_panics_is_told_with_what_was_said() {
+    let client = three(1).faults(Faults::none()).workload(|host, _| async move {
+        assert_eq!(host.number(), 0, "the client is no first machine");
+        Ok::<_, String>(())
+    });
+    let told = client.run().to_string();
+    assert!(told.contains("the client is no first machine"), "{told}");
+
+    let program = |host: Host| async move {
+        let node = host.node().start().await;
+        assert!(host.life() == 0, "it begins with one");
+        node
+    };
+    let world = World::new(1).nodes(1, program).faults(Faults::none());
+    let told = world.settles_within(Duration::from_secs(5)).run().to_string();
+    assert!(told.contains("did not start: it panicked: it begins with one"), "{told}");
 }
