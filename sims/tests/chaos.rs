@@ -117,11 +117,8 @@ fn what_does_not_hold_is_told_with_the_last_of_each_node_and_ends_it_with_status
     let failed =
         done.told.iter().any(|line| line.starts_with("FAIL chaos seed=1 invariant=settles"));
     assert!(failed, "{:?}", done.told);
-    assert!(
-        done.out.iter().any(|line| line == "chaos: FAIL seed=1, 3 nodes for 0 s"),
-        "{:?}",
-        done.out
-    );
+    let told = done.out.iter().any(|line| line.starts_with("chaos: FAIL seed=1, 3 nodes for "));
+    assert!(told, "{:?}", done.out);
     assert_eq!(done.processes.len(), 3);
 }
 

@@ -36,6 +36,10 @@ pub const NODE_COMMAND: &str = "internal-chaos-node";
 /// How many orders wait to be carried out; the run gives few, and waits for what comes of them.
 const ORDERS_WAITING_MAX: usize = 16;
 
+/// How often a node that always has something else to tell looks at itself before it waits for the next
+/// time.
+const LOOKS_MAX: usize = 16;
+
 /// As few threads as it takes for things to happen at the same time.
 const WORKERS: usize = 2;
 
@@ -127,23 +131,50 @@ fn end_with(_: u32) {}
 
 /// Tells the run, on the standard output.
 #[derive(Clone)]
-struct Teller(Arc<Mutex<File>>);
+struct Teller(Arc<Mutex<Output>>);
+
+struct Output {
+    file: File,
+    /// How many lines were written.
+    lines: u64,
+}
 
 impl Teller {
     /// # Errors
     /// Where there is no standard output.
     fn new() -> io::Result<Self> {
         // Not by `stdout`, which divides long lines into several writes.
-        Ok(Self(Arc::new(Mutex::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)))))
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(Self(Arc::new(Mutex::new(Output { file, lines: 0 }))))
     }
 
     /// Returns when it is written: the run reads all the time, and what it did not hear would not be
     /// judged.
     fn tell(&self, told: &Told) {
-        if self.0.lock().write_all(&line(told)).is_err() {
+        self.0.lock().write(told);
+    }
+
+    /// Tells what `look` sees, if nothing else is told from the beginning of the look on: what is told
+    /// after a record must not be older than it. False where something was.
+    fn tell_at_once(&self, look: impl FnOnce() -> Told) -> bool {
+        let before = self.0.lock().lines;
+        let told = look();
+        let mut output = self.0.lock();
+        let at_once = output.lines == before;
+        if at_once {
+            output.write(&told);
+        }
+        at_once
+    }
+}
+
+impl Output {
+    fn write(&mut self, told: &Told) {
+        if self.file.write_all(&line(told)).is_err() {
             // Nobody listens any more.
             std::process::exit(1);
         }
+        self.lines += 1;
     }
 }
 
@@ -224,7 +255,13 @@ async fn stand(node: Node, machine: usize, teller: Teller) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        teller.tell(&Told::Standing(Box::new(Standing::of(&node, machine))));
+        for _ in 0..LOOKS_MAX {
+            let look = || Told::Standing(Box::new(Standing::of(&node, machine)));
+            if teller.tell_at_once(look) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 
