@@ -100,7 +100,7 @@ pub enum Fault {
         /// For how long.
         ms: u64,
     },
-    /// Nothing gets through between these machines and the others, either way.
+    /// Nothing gets through between these machines and all others, clients too, either way.
     Partition {
         /// Those on one side.
         side: Vec<usize>,
@@ -284,15 +284,14 @@ impl Faults {
     }
 }
 
-/// One fault of any kind but [`Fault::HalfOpen`], which came later: what a seed draws stays as it was. A
-/// world of one machine has no network to fail.
+/// One fault of any kind. A world of one machine has no network to fail.
 fn draw(chance: &mut Chance, nodes: usize) -> Fault {
     let node = chance.below(nodes);
     let other = (node + 1 + chance.below(nodes.saturating_sub(1).max(1))) % nodes;
     let mut up_to = |most: usize| 1 + chance.below(most) as u64;
     let (short, long) = (up_to(2_000), up_to(8_000));
     let (from, to, a, b) = (node, other, node, other);
-    match chance.below(if nodes > 1 { 27 } else { 14 }) {
+    match chance.below(if nodes > 1 { 28 } else { 14 }) {
         0..3 => Fault::Kill { node, down_ms: short },
         3..6 => Fault::PowerLoss { node, down_ms: long },
         6 => Fault::Leave { node, down_ms: short },
@@ -305,19 +304,21 @@ fn draw(chance: &mut Chance, nodes: usize) -> Fault {
         }
         11 => Fault::DiskFull { node, ms: long },
         12 => {
-            let (writes, syncs) = (chance.below(3) as u32, chance.below(3) as u32);
+            let (writes, syncs) = (chance.below(3) as u32, 1 + chance.below(3) as u32);
             Fault::DiskFails { node, writes, syncs, ms: long }
         }
         13 => Fault::DiskSlow { node, extra_ms: 1 + chance.below(300) as u64, ms: long },
         14..17 => Fault::Cut { from, to, ms: long },
         17..20 => {
-            let side = (0..nodes).filter(|_| chance.one_in(2)).collect();
-            Fault::Partition { side, ms: long }
+            // Somebody on either side.
+            let side = (0..nodes).filter(|one| *one == node || *one != other && chance.one_in(2));
+            Fault::Partition { side: side.collect(), ms: long }
         }
         20 => Fault::Stall { from, to, ms: long },
         21..23 => Fault::Reset { a, b },
         23 => Fault::Blackhole { a, b },
-        24 => Fault::Delay { from, to, extra_ms: 1 + chance.below(500) as u64, ms: long },
+        24 => Fault::HalfOpen { from, to, ms: long },
+        25 => Fault::Delay { from, to, extra_ms: 1 + chance.below(500) as u64, ms: long },
         _ => Fault::SlowLink {
             from,
             to,

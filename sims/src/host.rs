@@ -72,7 +72,7 @@ impl Host {
         let identity = Identity::new("sim".parse().expect("letters are a name"), self.name());
         let seed = self.seed();
         let system = System::builder(self.name().as_str()).clock(self.clock.clone()).seed(seed);
-        let system = system.buggify(Points(self.shared.clone()));
+        let system = system.buggify(Points(self.shared.clone(), self.place));
         let mut config = NodeConfig::default();
         if seed.is_multiple_of(4) {
             // Connections are replaced all the while.
@@ -147,11 +147,11 @@ impl fmt::Debug for Host {
 }
 
 /// At which points of the code rare things happen in a world, by its chance.
-struct Points(Arc<Shared>);
+struct Points(Arc<Shared>, Place);
 
 impl Buggify for Points {
     fn strikes(&self, point: &'static str) -> bool {
-        self.0.network().strikes(point)
+        self.0.network().strikes(self.1, point)
     }
 }
 

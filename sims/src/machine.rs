@@ -5,6 +5,7 @@ mod clock;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,15 +13,15 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use umbel_cluster::Node;
 
 pub(crate) use self::clock::MachineClock;
-use crate::ambient::set_now;
+use crate::ambient::{Runtimes, set_now};
 use crate::cast::Recorder;
-use crate::disk::Disk;
+use crate::disk::{DISK_BYTES, Disk, FailedSync};
 use crate::host::Host;
 use crate::mutant::Mutant;
 use crate::network::Place;
@@ -36,6 +37,9 @@ pub(crate) type Program =
 /// What a number is drawn for: what a power cut leaves on the disk.
 const LOST: u64 = u64::MAX;
 
+/// And: what tokio draws.
+const RUNTIME: u64 = u64::MAX - 1;
+
 /// How long a node may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -48,7 +52,7 @@ pub(crate) struct Machine {
     shared: Arc<Shared>,
     clock: MachineClock,
     disk: Disk,
-    disk_ails_until: Option<Duration>,
+    disk_ails: Ailments,
     program: Program,
     lives: u32,
     drifts_until: Option<Duration>,
@@ -96,7 +100,7 @@ impl Machine {
             shared,
             clock,
             disk: Disk::new(),
-            disk_ails_until: None,
+            disk_ails: Ailments::default(),
             program,
             lives: 0,
             drifts_until: None,
@@ -143,7 +147,7 @@ impl Machine {
     // --- What happens to it -----------------------------------------------------------------------
 
     /// Starts a process, where none runs.
-    pub(crate) fn start(&mut self, runtimes: &mut Builder) {
+    pub(crate) fn start(&mut self, runtimes: &mut Runtimes) {
         if self.process.is_some() {
             return;
         }
@@ -155,8 +159,9 @@ impl Machine {
         let now = self.shared.now();
         self.shared.network().process_started(place);
         set_now(self.clock.monotonic());
-        let runtime =
-            runtimes.build().expect("a runtime without sockets and threads needs nothing");
+        let seed = self.shared.network().draw(place, RUNTIME);
+        let runtime = runtimes.seeded(seed).enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without sockets and threads needs nothing");
         let host = Host::new(self.shared.clone(), place, self.clock.clone(), self.disk.storage());
         let node = Arc::new(Mutex::new(Started::NotYet));
         let (program, slot, shared) = (self.program.clone(), node.clone(), self.shared.clone());
@@ -191,19 +196,32 @@ impl Machine {
 
     /// Ends its process at once; with its power, where that is lost. No task of it runs again.
     pub(crate) fn kill(&mut self, with_power: bool) {
-        let Some(process) = self.process.take() else { return };
+        let Some(process) = self.process.take() else {
+            if with_power {
+                self.shared.network().power_lost(self.number);
+                let place = Place { machine: self.number, life: self.lives };
+                self.lose_unsynced(place);
+            }
+            return;
+        };
         let mut network = self.shared.network();
         network.process_ended(process.place, with_power);
-        let lost = network.draw(process.place, LOST);
         drop(network);
         if with_power {
-            self.disk.power_loss(&mut StdRng::seed_from_u64(lost));
+            self.lose_unsynced(process.place);
         } else {
             self.disk.process_kill();
         }
         // Before the runtime, so that the last handle of a node is not dropped by a task.
         drop(process.node);
-        drop(process.runtime);
+        // Which waits for no thread that the process may have started.
+        process.runtime.shutdown_background();
+    }
+
+    /// What its disk has not synced is kept, lost or torn, by chance.
+    fn lose_unsynced(&self, place: Place) {
+        let seed = self.shared.network().draw(place, LOST);
+        self.disk.power_loss(&mut StdRng::seed_from_u64(seed));
     }
 
     /// Has its node say goodbye; the process ends when that is done. False where no node is up.
@@ -238,17 +256,30 @@ impl Machine {
         self.drifts_until = Some(until);
     }
 
-    /// Its disk is as `ails` makes it until then.
-    pub(crate) fn spoil_disk(&mut self, until: Duration, ails: impl FnOnce(&Disk)) {
-        ails(&self.disk);
-        self.disk_ails_until = self.disk_ails_until.max(Some(until));
+    /// Its disk takes nothing more until then.
+    pub(crate) fn fill_disk(&mut self, until: Duration) {
+        self.disk.full_at(self.disk.used_bytes());
+        self.disk_ails.full = self.disk_ails.full.max(Some(until));
+    }
+
+    /// Its disk fails so many writes and syncs, until then at most.
+    pub(crate) fn fail_disk(&mut self, writes: u32, syncs: u32, until: Duration) {
+        self.disk.fail_writes(writes);
+        self.disk.fail_syncs(syncs, FailedSync::Dropped);
+        self.disk_ails.fails = self.disk_ails.fails.max(Some(until));
+    }
+
+    /// Its disk takes so much longer until then.
+    pub(crate) fn slow_disk(&mut self, extra: Duration, until: Duration) {
+        self.disk.slow(extra);
+        self.disk_ails.slow = self.disk_ails.slow.max(Some(until));
     }
 
     /// Ends what holds it up.
     pub(crate) fn heal(&mut self) {
         self.clock.drift(0);
         self.drifts_until = None;
-        self.disk_ails_until = None;
+        self.disk_ails = Ailments::default();
         self.disk.heal();
         if let Some(process) = &mut self.process {
             let held_up = process.paused_until.take().is_some() | process.slow.take().is_some();
@@ -267,9 +298,7 @@ impl Machine {
         if self.drifts_until.take_if(|until| *until <= now).is_some() {
             self.clock.drift(0);
         }
-        if self.disk_ails_until.take_if(|until| *until <= now).is_some() {
-            self.disk.heal();
-        }
+        self.disk_ails.end(&self.disk, now);
         let Some(process) = &mut self.process else {
             // The kernel answers for a process that is not there.
             let woken = self.shared.network().deliver(self.number);
@@ -279,9 +308,8 @@ impl Machine {
         if process.rests(now) {
             return false;
         }
-        for waker in self.shared.network().deliver(self.number) {
-            waker.wake();
-        }
+        let woken = self.shared.network().deliver(self.number);
+        woken.into_iter().for_each(Waker::wake);
         let behind = (self.clock.monotonic() - process.born.0).saturating_sub(process.reached);
         let target = self.clock.monotonic_at(end) - process.born.0;
         let until = process.born.1 + target;
@@ -294,6 +322,30 @@ impl Machine {
         });
         process.reached = target;
         process.has_left(&self.shared, end)
+    }
+}
+
+/// What ails a disk, until when.
+#[derive(Default)]
+struct Ailments {
+    full: Option<Duration>,
+    fails: Option<Duration>,
+    slow: Option<Duration>,
+}
+
+impl Ailments {
+    /// Ends what is over by now.
+    fn end(&mut self, disk: &Disk, now: Duration) {
+        if self.full.take_if(|until| *until <= now).is_some() {
+            disk.full_at(DISK_BYTES);
+        }
+        if self.fails.take_if(|until| *until <= now).is_some() {
+            disk.fail_writes(0);
+            disk.fail_syncs(0, FailedSync::Dropped);
+        }
+        if self.slow.take_if(|until| *until <= now).is_some() {
+            disk.slow(Duration::ZERO);
+        }
     }
 }
 

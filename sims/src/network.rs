@@ -62,8 +62,8 @@ pub(crate) struct Network {
     stalls: BTreeMap<(u64, Side), Duration>,
     due: Vec<Due>,
     sequence: u64,
-    /// Which points of the code strike in this world, and when.
-    rare: BTreeMap<&'static str, Option<Chance>>,
+    /// When points of the code strike, by machine.
+    rare: BTreeMap<(usize, &'static str), Chance>,
     /// Whether anything goes wrong still.
     faulty: bool,
     mutant: Option<Mutant>,
@@ -116,14 +116,14 @@ impl Network {
 
     /// Whether something rare happens now. Of its points, a world has some that strike now and then, and
     /// others that never do, so that one does not hide behind the other.
-    pub(crate) fn strikes(&mut self, point: &'static str) -> bool {
-        let Self { rare, seed, faulty, .. } = self;
-        let chance = rare.entry(point).or_insert_with(|| {
-            let name: Vec<_> = point.bytes().map(u64::from).collect();
-            let mut chance = Chance::of(*seed, &name);
-            chance.one_in(3).then_some(chance)
-        });
-        *faulty && chance.as_mut().is_some_and(|chance| chance.one_in(5))
+    pub(crate) fn strikes(&mut self, place: Place, point: &'static str) -> bool {
+        let name: Vec<_> = point.bytes().map(u64::from).collect();
+        let mut of_world = Chance::of(self.seed, &name);
+        let at = [of_world.next(), place.machine as u64, u64::from(place.life)];
+        let chance =
+            self.rare.entry((place.machine, point)).or_insert_with(|| Chance::of(self.seed, &at));
+        let strikes = chance.one_in(5);
+        of_world.one_in(3) && self.faulty && strikes
     }
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
@@ -132,13 +132,14 @@ impl Network {
 
     pub(crate) fn set_now(&mut self, now: Duration) {
         self.now = now;
-        let mended: Vec<_> = self
-            .paths
-            .iter_mut()
-            .filter_map(|(way, path)| path.mend(now).then_some(*way))
-            .collect();
-        for (from, to) in mended {
-            self.release(from, to);
+        let mended = self.paths.iter_mut().map(|(way, path)| (*way, path.mend(now)));
+        for (way, mended) in mended.collect::<Vec<_>>() {
+            if mended.pace {
+                self.hasten(way);
+            }
+            if mended.cut {
+                self.release(way);
+            }
         }
         self.paths.retain(|_, path| !path.is_clear());
         let moving: Vec<_> = self.stalls.extract_if(.., |_, until| *until <= now).collect();
@@ -161,15 +162,7 @@ impl Network {
         presence.has_power = !with_power;
         self.doors.retain(|_, door| door.place() != place);
         if with_power {
-            self.due[place.machine].clear();
-            // What a cut holds is with its sender's kernel, which would have sent it again.
-            for connection in self.connections.values_mut() {
-                for side in Side::BOTH {
-                    if connection.way(side).is_some_and(|(from, _)| from == place.machine) {
-                        connection.end(side).take_held();
-                    }
-                }
-            }
+            self.power_lost(place.machine);
         }
         let held: Vec<_> = self
             .connections
@@ -181,6 +174,20 @@ impl Network {
             .collect();
         for (number, side) in held {
             self.drop_end(number, side, !with_power);
+        }
+    }
+
+    /// A machine is without power: its kernel does nothing any more.
+    pub(crate) fn power_lost(&mut self, machine: usize) {
+        self.machines[machine].has_power = false;
+        self.due[machine].clear();
+        // What a cut holds is with its sender's kernel, which would have sent it again.
+        for connection in self.connections.values_mut() {
+            for side in Side::BOTH {
+                if connection.way(side).is_some_and(|(from, _)| from == machine) {
+                    connection.end(side).take_held();
+                }
+            }
         }
     }
 
@@ -201,8 +208,9 @@ impl Network {
         for (number, side) in std::mem::take(&mut self.stalls).into_keys() {
             self.release_end(number, side);
         }
-        for (from, to) in std::mem::take(&mut self.paths).into_keys() {
-            self.release(from, to);
+        for way in std::mem::take(&mut self.paths).into_keys() {
+            self.hasten(way);
+            self.release(way);
         }
     }
 
@@ -229,13 +237,19 @@ impl Network {
     pub(crate) fn reset(&mut self, a: usize, b: usize) {
         for number in self.between(a, b) {
             for side in Side::BOTH {
+                for due in &mut self.due {
+                    due.retain(|_, (one, to, _)| (*one, *to) != (number, side));
+                }
+                if let Some(connection) = self.connections.get_mut(&number) {
+                    connection.end(side).take_held();
+                }
                 self.post(number, side, Payload::Reset);
             }
         }
     }
 
-    /// All connections between two machines swallow what is sent from now on, and nobody is told. New
-    /// connections work. (A middlebox that has lost its table does that.)
+    /// All connections between two machines swallow what is sent from now on and what is under way, and
+    /// nobody is told. New connections work. (A middlebox that has lost its table does that.)
     pub(crate) fn swallow(&mut self, a: usize, b: usize) {
         for number in self.between(a, b) {
             if let Some(connection) = self.connections.get_mut(&number) {
@@ -252,9 +266,10 @@ impl Network {
             return;
         }
         let Some(way) = connection.way(to) else { return };
-        let path = self.paths.get(&way);
+        let path = self.paths.get_mut(&way);
         let stalled = self.stalls.contains_key(&(number, to));
-        if stalled || path.is_some_and(Path::is_cut) || connection.end(to).holds() {
+        if stalled || path.as_ref().is_some_and(|path| path.is_cut()) || connection.end(to).holds()
+        {
             connection.end(to).hold(payload);
             return;
         }
@@ -264,20 +279,38 @@ impl Network {
             0 => 5 + chance.below(100),
             _ => 1 + chance.below(3),
         };
-        let extra = path.map_or(Duration::ZERO, |path| path.extra(payload.bytes()));
-        let at = connection.end(to).arrives(self.now + Duration::from_millis(millis as u64), extra);
+        let (now, latency) = (self.now, Duration::from_millis(millis as u64));
+        let at = path.map_or(now + latency, |path| path.arrival(now, latency, payload.bytes()));
+        let at = connection.end(to).arrives(at);
         self.sequence += 1;
         self.due[way.1].insert((at, self.sequence), (number, to, payload));
     }
 
     /// What a cut has held goes on its way, in its order.
-    fn release(&mut self, from: usize, to: usize) {
+    fn release(&mut self, way: (usize, usize)) {
         let ends = self.connections.iter().flat_map(|(number, connection)| {
             Side::BOTH.map(|side| (*number, side, connection.way(side)))
         });
-        let held: Vec<_> = ends.filter(|(_, _, way)| *way == Some((from, to))).collect();
+        let held: Vec<_> = ends.filter(|(_, _, one)| *one == Some(way)).collect();
         for (number, side, _) in held {
             self.release_end(number, side);
+        }
+    }
+
+    /// What is under way on a path that is fast again arrives soon, in its order.
+    fn hasten(&mut self, way: (usize, usize)) {
+        let Self { due, connections, .. } = self;
+        let on_way = |_: &_, (number, side, _): &mut (u64, Side, Payload)| {
+            connections.get(number).is_some_and(|one| one.way(*side) == Some(way))
+        };
+        let under_way: Vec<_> = due[way.1].extract_if(.., on_way).collect();
+        for (_, (number, side, _)) in &under_way {
+            if let Some(connection) = self.connections.get_mut(number) {
+                connection.end(*side).hasten();
+            }
+        }
+        for (_, (number, side, payload)) in under_way {
+            self.post(number, side, payload);
         }
     }
 

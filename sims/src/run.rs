@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::runtime::Builder;
 
-use crate::ambient::{Breach, take_breaches};
+use crate::ambient::{Breach, Runtimes, take_breaches};
 use crate::chance::Chance;
-use crate::disk::FailedSync;
 use crate::fault::{Fault, Planned};
 use crate::host::Host;
 use crate::judge::Judge;
@@ -39,7 +37,7 @@ const STAYS: Duration = Duration::from_secs(1);
 /// A world while it runs.
 pub(crate) struct Run<'a> {
     world: &'a World,
-    runtimes: &'a mut Builder,
+    runtimes: &'a mut Runtimes,
     progress: Progress,
     shared: Arc<Shared>,
     now: Duration,
@@ -58,7 +56,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(world: &'a World, runtimes: &'a mut Builder, progress: Progress) -> Self {
+    pub(crate) fn new(world: &'a World, runtimes: &'a mut Runtimes, progress: Progress) -> Self {
         let nodes = world.programs.len();
         let plan = world.planned();
         let machines = nodes + world.clients.len();
@@ -250,18 +248,15 @@ impl<'a> Run<'a> {
             }
             Fault::DiskFull { node, ms } => {
                 let until = until(ms);
-                self.machines[*node].spoil_disk(until, |disk| disk.full_at(disk.used_bytes()));
+                self.machines[*node].fill_disk(until);
             }
             Fault::DiskFails { node, writes, syncs, ms } => {
                 let until = until(ms);
-                self.machines[*node].spoil_disk(until, |disk| {
-                    disk.fail_writes(*writes);
-                    disk.fail_syncs(*syncs, FailedSync::Dropped);
-                });
+                self.machines[*node].fail_disk(*writes, *syncs, until);
             }
             Fault::DiskSlow { node, extra_ms, ms } => {
                 let (extra, until) = (Duration::from_millis(*extra_ms), until(ms));
-                self.machines[*node].spoil_disk(until, |disk| disk.slow(extra));
+                self.machines[*node].slow_disk(extra, until);
             }
             Fault::Cut { from, to, ms } => {
                 let until = until(ms);
@@ -270,8 +265,9 @@ impl<'a> Run<'a> {
             Fault::Partition { side, ms } => {
                 let until = until(ms);
                 let mut network = self.shared.network();
-                for from in 0..self.nodes {
-                    for to in 0..self.nodes {
+                // Clients are on the other side.
+                for from in 0..self.machines.len() {
+                    for to in 0..self.machines.len() {
                         if side.contains(&from) != side.contains(&to) {
                             network.spoil(from, to, Condition::Cut { until });
                         }
@@ -301,6 +297,10 @@ impl<'a> Run<'a> {
     }
 
     fn end_process(&mut self, machine: usize, with_power: bool, up_again: Duration) {
+        if !self.machines[machine].is_up() && !with_power {
+            // There is nobody to be killed, and it is started when it was to be.
+            return;
+        }
         if let Some(node) = self.machines[machine].node() {
             self.judge.died(node.id(), self.now);
         }
@@ -309,6 +309,7 @@ impl<'a> Run<'a> {
         }
         self.machines[machine].kill(with_power);
         self.leaving.remove(&machine);
+        self.restarts.retain(|(_, other)| *other != machine);
         self.restarts.insert((up_again, machine));
     }
 

@@ -110,8 +110,8 @@ impl World {
         self
     }
 
-    /// A client: a node on a machine of its own, which no fault befalls (those of the network aside),
-    /// and what it does there. The run ends when all clients are done; one that fails fails the run.
+    /// A client: a node on a machine of its own, which no fault befalls but partitions, in which it is not
+    /// on the side that is named; and what it does there. The run ends when all clients are done; one that fails fails the run.
     pub fn workload<F, E>(mut self, work: impl Fn(Host, Node) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -252,8 +252,7 @@ impl World {
         let come = progress.clone();
         let run = thread.spawn(move || {
             let _end = end;
-            let runtimes = runtimes.seeded(world.seed).enable_time().start_paused(true);
-            ambient.enter(|| Run::new(&world, runtimes, come).finish())
+            ambient.enter(|| Run::new(&world, &mut runtimes, come).finish())
         });
         progress.wait(run.expect("the system has a thread to give"), &ends)
     }

@@ -241,9 +241,14 @@ impl End {
     }
 
     /// When what would arrive at `at` arrives, behind all that is under way already.
-    pub(super) fn arrives(&mut self, at: Duration, extra: Duration) -> Duration {
-        self.last_arrival = at.max(self.last_arrival) + extra;
+    pub(super) fn arrives(&mut self, at: Duration) -> Duration {
+        self.last_arrival = at.max(self.last_arrival);
         self.last_arrival
+    }
+
+    /// What is under way arrives anew.
+    pub(super) fn hasten(&mut self) {
+        self.last_arrival = Duration::ZERO;
     }
 
     pub(super) fn take(&mut self, payload: Payload) -> Vec<Waker> {

@@ -24,6 +24,9 @@ impl AsyncRead for SimStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         let read = self.shared.network().read(self.number, self.side, buf.remaining(), cx.waker());
         match read {
             Read::Bytes(bytes) => {
