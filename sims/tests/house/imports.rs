@@ -22,6 +22,7 @@ const ALL: &[&str] = &[
     "umbel-supervision",
     "umbel-actors",
     "umbel-derive",
+    "umbel-services",
     "umbel-protocol",
     "umbel-cluster",
     "umbel-ractor-cluster",
@@ -51,6 +52,13 @@ const TABLE: &[Member] = &[
         ours: &[],
         ours_in_tests: &[],
         others: Some(&["proc-macro2", "quote", "syn"]),
+    },
+    Member {
+        name: "umbel-services",
+        folder: "actors/services",
+        ours: &["umbel-actors", "umbel-supervision"],
+        ours_in_tests: &[],
+        others: None,
     },
     Member {
         name: "umbel-protocol",
