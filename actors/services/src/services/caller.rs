@@ -37,7 +37,17 @@ pub(crate) struct Manner {
 
 impl Link for Caller {
     fn call(&self, call: Call) -> BoxFuture<'_, Outcome> {
-        Box::pin(self.attempts(call))
+        if self.options.middleware.is_empty() {
+            return Box::pin(self.attempts(call));
+        }
+        // Who keeps an ask's deadline is the actor, which may tell it a moment late; the middleware
+        // would not see the end of the call then, as `within_deadline` ends it with the middleware.
+        let (begun, deadline) = (call.context.begun, call.context.deadline);
+        Box::pin(async move {
+            let within = deadline.saturating_duration_since(begun);
+            let late = Err(CallError::TimedOut { within });
+            timeout_at(deadline, self.attempts(call)).await.unwrap_or(late)
+        })
     }
 }
 
@@ -173,9 +183,14 @@ impl Caller {
                 reply,
             }))
         };
+        // What its caller has said, not what the first steps have left of it.
+        let whole = context.deadline.saturating_duration_since(context.begun);
+        let said = if within < remaining { within } else { whole };
         match picked.address.ask_within(within, question).await {
+            // The service tells what it has seen of it.
+            Ok(Err(CallError::TimedOut { .. })) => Err(CallError::TimedOut { within: said }),
             Ok(outcome) => outcome,
-            Err(why) => Err(self.unanswered(why, within)),
+            Err(why) => Err(self.unanswered(why, said)),
         }
     }
 
@@ -213,7 +228,7 @@ fn take(request: &mut Option<Payload>, is_last: bool) -> Option<Payload> {
     if is_last { request.take() } else { request.clone() }
 }
 
-/// A call through its middleware, within its deadline.
+/// A call through its middleware, within its deadline, whatever the middleware waits for.
 pub(super) async fn within_deadline(chain: &dyn Link, call: Call, within: Duration) -> Outcome {
     let deadline = call.context.deadline;
     timeout_at(deadline, chain.call(call)).await.unwrap_or(Err(CallError::TimedOut { within }))
