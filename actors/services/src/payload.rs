@@ -102,6 +102,14 @@ impl Payload {
         })
     }
 
+    /// How many bytes it has that came over a link.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Text(text) => text.len(),
+            Form::Typed(_) | Form::Tree(_) => 0,
+        }
+    }
+
     /// The value as the text of its JSON, with keys in the order in which its type has them.
     pub(crate) fn text(&self) -> Result<Vec<u8>, PayloadError> {
         Ok(match &self.0 {

@@ -145,7 +145,7 @@ async fn a_panic_is_the_callers_and_the_service_goes_on() {
     let why = CallError::Panicked { why: "the desk has collapsed".into() };
     assert_eq!(handle.call(Fail::Panic).await, Err(why));
     let thirteen = CallError::Panicked { why: "thirteen".into() };
-    assert_eq!(handle.call(Square(13)).await, Err(thirteen));
+    assert_eq!(handle.call(Square(-13)).await, Err(thirteen));
     assert_eq!(handle.call(Echo("on".into())).await.as_deref(), Ok("on"));
     assert_eq!(handle.call(Square(3)).await, Ok((9, 1)));
     assert_eq!((book.lives(), desk.figures().errors["panicked"]), (1, 2));

@@ -17,7 +17,7 @@ use umbel_actors::Reply;
 use super::gather::Gather;
 use super::job::Job;
 use super::pace::Pace;
-use super::queue::{Pushed, Queue, Taken};
+use super::queue::{Pushed, Queue, Taken, Ticket};
 use super::remembered::{Admitted, Remembered};
 use super::shared::Shared;
 use crate::call::{Call, Context, RequestId};
@@ -46,7 +46,7 @@ impl<S: Service> Life<S> {
         let inside = Inside { service: service.clone(), methods: methods.clone() };
         Self {
             chain: options.middleware.around(Arc::new(inside)),
-            queue: Queue::new(methods.len(), options.queue),
+            queue: Queue::new(methods.len(), options.queue, options.queue_bytes),
             remembered: Mutex::new(Remembered::new(options.remember, options.remembered)),
             pace: Mutex::default(),
             ill: OnceLock::new(),
@@ -87,6 +87,8 @@ impl<S: Service> Life<S> {
             self.forget(is_repeatable, id);
             return self.refuse(reply, self.busy());
         }
+        let bytes = headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let bytes = bytes + payload.encoded_bytes();
         let context = Context {
             service: self.shared.name.clone(),
             method: self.methods.entry(index).name.into(),
@@ -99,20 +101,20 @@ impl<S: Service> Life<S> {
         };
         let expires = deadline.min(now.checked_add(options.queue_wait).unwrap_or(deadline));
         let job = Job::new((context, payload), reply, is_repeatable, self.shared.clone());
-        match self.queue.push(now, index, expires, job) {
-            Pushed::Waits(expired) => {
-                for job in expired {
-                    self.expire(job, now);
-                }
-            }
-            Pushed::Full(job, waiting) => {
-                let service = self.shared.name.to_string();
-                self.end(job, Err(CallError::Busy { service, waiting }));
+        let service = || self.shared.name.to_string();
+        let ticket = Ticket { method: index, deadline: expires, bytes };
+        let expired = match self.queue.push(now, ticket, job) {
+            Pushed::Waits(expired) => expired,
+            Pushed::Full(job, waiting, expired) => {
+                self.end(job, Err(CallError::Busy { service: service(), waiting }));
+                expired
             }
             Pushed::Closed(job) => {
-                let service = self.shared.name.to_string();
-                self.end(job, Err(CallError::Stopped { service }));
+                return self.end(job, Err(CallError::Stopped { service: service() }));
             }
+        };
+        for job in expired {
+            self.expire(job, now);
         }
     }
 

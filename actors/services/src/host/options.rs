@@ -12,6 +12,9 @@ pub struct HostOptions {
     /// How many requests wait at most; one more is answered [`Busy`](crate::CallError::Busy).
     /// Default: 10,000.
     pub queue: usize,
+    /// How many bytes those may have that wait and came from other nodes; where others wait, one that
+    /// would be too much is answered [`Busy`](crate::CallError::Busy). Default: 64 MiB.
+    pub queue_bytes: usize,
     /// How long one waits at most; after that it is answered [`Expired`](crate::CallError::Expired).
     /// Default: 30 s.
     pub queue_wait: Duration,
@@ -46,6 +49,7 @@ impl Default for HostOptions {
         Self {
             workers: 10,
             queue: 10_000,
+            queue_bytes: 64 << 20,
             queue_wait: Duration::from_secs(30),
             deadline: Duration::from_secs(30),
             remember: Duration::from_secs(60),

@@ -239,7 +239,7 @@ impl HandleBatch<Square> for Desk {
         let (execution, count) = (Execution::begin(&self.book), squares.len());
         sleep(Duration::from_millis(10)).await;
         execution.end();
-        if squares.iter().any(|square| square.0 == 13) {
+        if squares.iter().any(|square| square.0 == -13) {
             panic!("thirteen");
         }
         squares.into_iter().map(|Square(number)| Ok((number * number, count))).collect()
@@ -277,6 +277,6 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    let patience = Duration::from_secs(3600);
+    let patience = Duration::from_secs(120);
     tokio::time::timeout(patience, met).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
