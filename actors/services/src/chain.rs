@@ -11,7 +11,7 @@ use tower::{Layer, ServiceExt};
 
 use crate::call::Call;
 use crate::error::CallError;
-use crate::middleware::{Flow, Middleware};
+use crate::middleware::{CircuitBreaker, Flow, Middleware};
 use crate::payload::Payload;
 use crate::service::Outcome;
 
@@ -40,6 +40,7 @@ pub(crate) trait Link: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Chain {
     makers: Vec<Maker>,
+    pub(crate) breakers: Vec<CircuitBreaker>,
 }
 
 type Maker = Arc<dyn Fn(Arc<dyn Link>) -> Arc<dyn Link> + Send + Sync>;
@@ -77,7 +78,14 @@ impl Chain {
     #[must_use]
     pub fn then(mut self, inner: &Self) -> Self {
         self.makers.extend(inner.makers.iter().cloned());
+        self.breakers.extend(inner.breakers.iter().cloned());
         self
+    }
+
+    /// The circuit breakers in it: their states, their events.
+    #[must_use]
+    pub fn circuit_breakers(&self) -> &[CircuitBreaker] {
+        &self.breakers
     }
 
     /// How many there are.

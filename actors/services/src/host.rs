@@ -26,6 +26,7 @@ pub(crate) use self::gather::Gather;
 pub use self::options::HostOptions;
 use self::shared::Shared;
 use crate::chain::Chain;
+use crate::config::ServicesConfig;
 use crate::figures::Figures;
 use crate::message::ServiceMessage;
 use crate::service::{Methods, Service};
@@ -127,6 +128,11 @@ impl<S: Service> ServiceHost<S> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn configured(mut self, config: &ServicesConfig) -> Self {
+        config.apply_to_host(&self.name, &mut self.options);
+        self
     }
 
     /// Declares it for a supervisor of one's own, as `service/{name}/{instance}`. Restarts are

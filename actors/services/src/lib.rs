@@ -1,6 +1,7 @@
 //! Services as actors.
 mod call;
 mod chain;
+mod config;
 mod directory;
 mod error;
 mod failure;
@@ -16,6 +17,7 @@ mod services;
 
 pub use call::{Call, Context, RequestId};
 pub use chain::{Chain, Next};
+pub use config::{CONFIG_BYTES_MAX, ConfigError, ConfigFormat, ENVIRONMENT_PREFIX, ServicesConfig};
 pub use directory::{Directory, DirectoryError, Follow, Instance, LocalDirectory};
 pub use error::{CallError, Executed};
 pub use failure::Failure;

@@ -27,6 +27,7 @@ pub use self::hosted::Hosted;
 pub use self::options::{CallOptions, ServiceOptions};
 use crate::call::{Call, Context, RequestId};
 use crate::chain::Link;
+use crate::config::ServicesConfig;
 use crate::directory::{Directory, DirectoryError, Instance, LocalDirectory};
 use crate::error::CallError;
 use crate::host::{HostOptions, ServiceHost};
@@ -86,6 +87,7 @@ struct Inner {
     default: ServiceOptions,
     options: BTreeMap<String, ServiceOptions>,
     hosts: BTreeMap<String, HostOptions>,
+    config: ServicesConfig,
     /// The services that were called, each with its middleware.
     called: Mutex<BTreeMap<Arc<str>, ServiceHandle>>,
     max: usize,
@@ -100,6 +102,7 @@ pub struct ServiceManagerBuilder {
     default: ServiceOptions,
     options: BTreeMap<String, ServiceOptions>,
     hosts: BTreeMap<String, HostOptions>,
+    config: ServicesConfig,
     handles_max: usize,
     handles_idle: Duration,
 }
@@ -143,6 +146,7 @@ impl ServiceManager {
             default: ServiceOptions::default(),
             options: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            config: ServicesConfig::default(),
             handles_max: HANDLES_MAX,
             handles_idle: HANDLES_IDLE,
         }
@@ -163,7 +167,7 @@ impl ServiceManager {
             return known.clone();
         }
         let service: Arc<str> = name.into();
-        let options = inner.options.get(name).unwrap_or(&inner.default).clone();
+        let options = inner.options_of(name);
         let caller = Caller {
             system: inner.system.clone(),
             service: service.clone(),
@@ -178,7 +182,8 @@ impl ServiceManager {
         };
         // A name that is configured keeps its middleware, with all that it knows; others are without
         // end, and some may be somebody's input.
-        if called.len() < inner.max || inner.options.contains_key(name) {
+        let is_configured = inner.options.contains_key(name) || inner.config.names(name);
+        if called.len() < inner.max || is_configured {
             called.insert(service, handle.clone());
         }
         handle
@@ -224,13 +229,13 @@ impl ServiceManager {
         mut host: ServiceHost<S>,
     ) -> Result<Option<Hosted>, StartServiceError> {
         let inner = &self.inner;
-        let options = inner.options.get(host.name()).unwrap_or(&inner.default);
-        if options.placement == Placement::Remote {
+        if inner.options_of(host.name()).placement == Placement::Remote {
             return Ok(None);
         }
         if let Some(options) = inner.hosts.get(host.name()) {
             host = host.options(options.clone());
         }
+        host = host.configured(&inner.config);
         let service = host.start(&inner.system).await?;
         let hosted = Hosted::new(service, inner.handles.directory().clone());
         hosted.register().await?;
@@ -244,7 +249,22 @@ impl ServiceManager {
     }
 }
 
+impl Inner {
+    fn options_of(&self, service: &str) -> ServiceOptions {
+        let mut options = self.options.get(service).unwrap_or(&self.default).clone();
+        self.config.apply(service, &mut options);
+        options
+    }
+}
+
 impl ServiceManagerBuilder {
+    /// What a file and the environment say: it goes before all that the program says of the same,
+    /// wherever that is said.
+    pub fn config(mut self, config: ServicesConfig) -> Self {
+        self.config = config;
+        self
+    }
+
     /// Where services are found and made known. Default: a [`LocalDirectory`] of its own.
     pub fn directory(mut self, directory: impl Directory) -> Self {
         self.directory = Arc::new(directory);
@@ -282,8 +302,11 @@ impl ServiceManagerBuilder {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn build(self) -> ServiceManager {
-        let handles = Arc::new(Handles::new(self.directory, self.handles_max));
-        let idle = self.handles_idle.max(Duration::from_millis(1));
+        let configured = &self.config.handles;
+        let handles_max = configured.max.map_or(self.handles_max, |max| max.0);
+        let handles = Arc::new(Handles::new(self.directory, handles_max));
+        let idle = configured.idle.map_or(self.handles_idle, |idle| idle.0);
+        let idle = idle.max(Duration::from_millis(1));
         tokio::spawn(sweep(Arc::downgrade(&handles), idle));
         ServiceManager {
             inner: Arc::new(Inner {
@@ -292,8 +315,9 @@ impl ServiceManagerBuilder {
                 default: self.default,
                 options: self.options,
                 hosts: self.hosts,
+                config: self.config,
                 called: Mutex::default(),
-                max: self.handles_max,
+                max: handles_max,
                 runtime: tokio::runtime::Handle::current(),
             }),
         }
@@ -314,6 +338,12 @@ impl ServiceHandle {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.service
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub fn options(&self) -> &ServiceOptions {
+        &self.options
     }
 
     /// Calls a method and waits for its answer.

@@ -97,7 +97,8 @@ impl Shared {
 impl Chain {
     /// Adds a circuit breaker, inside of what was added before.
     #[must_use]
-    pub fn circuit_breaker(self, breaker: &CircuitBreaker) -> Self {
+    pub fn circuit_breaker(mut self, breaker: &CircuitBreaker) -> Self {
+        self.breakers.push(breaker.clone());
         let shared = breaker.shared.clone();
         self.link(move |next| Arc::new(Broken { shared: shared.clone(), next }))
     }
