@@ -20,6 +20,9 @@ pub enum ConfigFormat {
     Yaml,
 }
 
+/// How deep YAML may be nested by brackets.
+const DEPTH_MAX: usize = 64;
+
 /// What a configuration is called that is in no file.
 const NO_FILE: &str = "configuration";
 
@@ -65,7 +68,10 @@ impl ServicesConfig {
         // By itself first: only so is it known where in the file something is wrong.
         let config: Self = match format {
             ConfigFormat::Toml => toml::from_str(text).map_err(|why| in_toml(file, text, &why))?,
-            ConfigFormat::Yaml => yaml(text).map_err(|why| in_yaml(file, &why))?,
+            ConfigFormat::Yaml => {
+                shallow(file, text)?;
+                yaml(text).map_err(|why| in_yaml(file, &why))?
+            }
         };
         let variables = Variables::of(variables);
         if variables.0.is_empty() {
@@ -88,6 +94,26 @@ fn text(file: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(text)
+}
+
+/// Refuses what is nested beyond all reason: libyaml takes time by its square. (Brackets in texts
+/// count as well; nobody has so many.)
+fn shallow(file: &str, text: &str) -> Result<(), ConfigError> {
+    let mut depth = 0_usize;
+    for (index, line) in text.lines().enumerate() {
+        for letter in line.bytes() {
+            match letter {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > DEPTH_MAX {
+                let why = format!("nested deeper than {DEPTH_MAX}");
+                return Err(ConfigError::Wrong { file: file.to_owned(), line: index + 1, why });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An empty YAML file is one without keys.
