@@ -7,6 +7,7 @@
 //! | `dependency.rs` | a tree that survives a failing dependency, and serves the rest meanwhile |
 //! | `pool.rs` | a dynamic supervisor as a connection pool, with probes |
 //! | `two_nodes.rs` | two nodes over mutual TLS: ask, registry, topic, and a stranger that is refused |
+//! | `services.rs` | a service called from another node, with a bounded queue, a fallback and a breaker |
 //! | `ractor_cluster.rs` | a program written for ractor_cluster, on our links, across the kill of its peer |
 //!
 //! Their tests run the very programs and read what they print.

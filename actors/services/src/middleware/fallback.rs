@@ -30,12 +30,14 @@ impl Fallback {
         Self(Arc::new(answer))
     }
 
-    /// The same answer to whatever call of `method` the service [has failed](CallError::is_the_services).
+    /// The same answer to whatever call of `method` the service [has failed](
+    /// CallError::is_the_services), or another middleware has refused.
     pub fn value(method: impl Into<String>, value: serde_json::Value) -> Self {
         let method = method.into();
         Self::new(move |context, why| {
-            let applies = context.method == method && why.is_the_services();
-            applies.then(|| Payload::json(value.clone()))
+            let is_refused = matches!(why, CallError::Rejected { .. });
+            let applies = is_refused || why.is_the_services();
+            (applies && context.method == method).then(|| Payload::json(value.clone()))
         })
     }
 }
