@@ -12,12 +12,13 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
-use umbel_actors::System;
 use umbel_actors::supervision::StartError;
+use umbel_actors::{AskError, System};
 
 pub use self::blocking::{BlockingHandle, BlockingServices};
 pub(crate) use self::caller::Manner;
@@ -30,7 +31,9 @@ use crate::chain::Link;
 use crate::config::ServicesConfig;
 use crate::directory::{Directory, DirectoryError, Instance, LocalDirectory};
 use crate::error::CallError;
+use crate::figures::Figures;
 use crate::host::{HostOptions, ServiceHost};
+use crate::message::ServiceMessage;
 use crate::method::Method;
 use crate::payload::Payload;
 use crate::policy::Placement;
@@ -114,6 +117,7 @@ pub struct ServiceHandle {
     system: System,
     chain: Arc<dyn Link>,
     options: Arc<ServiceOptions>,
+    handles: Arc<Handles>,
 }
 
 /// Why a service was not started.
@@ -179,6 +183,7 @@ impl ServiceManager {
             system: inner.system.clone(),
             chain: options.middleware.around(Arc::new(caller)),
             options: Arc::new(options),
+            handles: inner.handles.clone(),
         };
         // A name that is configured keeps its middleware, with all that it knows; others are without
         // end, and some may be somebody's input.
@@ -390,6 +395,17 @@ impl ServiceHandle {
         let method = Cow::Owned(method.to_owned());
         let answer = self.send(method, false, options, Payload::json(request)).await?;
         answer.to_json().map_err(|why| CallError::BadAnswer { why: why.to_string() })
+    }
+
+    /// How its instances do, wherever they run, in numbers; waits for each for
+    /// [`umbel_actors::ASK_DEADLINE`] at most.
+    pub async fn figures(&self) -> Vec<(Instance, Result<Figures, AskError>)> {
+        let instances = self.handles.of(&self.service).instances();
+        let asked = instances.into_iter().map(|instance| async move {
+            let figures = instance.address.ask(ServiceMessage::Figures).await;
+            (instance, figures)
+        });
+        join_all(asked).await
     }
 
     async fn send(

@@ -152,6 +152,21 @@ async fn a_panic_is_the_callers_and_the_service_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_in_what_is_cut_off_takes_no_worker() {
+    let services = manager();
+    let (host, book) = desk(HostOptions { workers: 1, ..HostOptions::default() });
+    let desk = services.start(host).await.unwrap().unwrap();
+    let handle = desk_of(&services);
+    for _ in 0..3 {
+        let late = handle.call_with(once().deadline(SECOND), Fail::Cling).await.unwrap_err();
+        assert!(matches!(late, CallError::TimedOut { .. } | CallError::Lost { .. }), "{late}");
+        until("it is over", || desk.figures().running == 0).await;
+    }
+    assert_eq!(handle.call(Echo("on".into())).await.as_deref(), Ok("on"));
+    assert_eq!((book.lives(), book.executed()), (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_method_and_no_request_is_told_apart() {
     let services = manager();
     let (host, book) = desk(HostOptions::default());

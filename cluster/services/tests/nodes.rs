@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use umbel_cluster::{Authority, IssueOptions, Node};
 use umbel_cluster_services::ClusterDirectory;
 use umbel_services::{
-    CallError, CallOptions, Executed, HostOptions, Hosted, Policy, ServiceManager, ServiceOptions,
+    CallError, CallOptions, ConfigFormat, Executed, HostOptions, Hosted, Policy, ServiceManager,
+    ServiceOptions, ServicesConfig,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -89,6 +90,27 @@ async fn instances_on_all_nodes_take_turns_and_local_ones_come_first_where_that_
         on_b.call("desk", Echo("x".into())).await.unwrap();
     }
     assert_eq!((book_a.executed(), book_b.executed()), (before.0 + 5, before.1 + 15));
+}
+
+#[tokio::test]
+async fn a_configuration_says_whether_it_is_called_here_or_there() {
+    let cluster = Cluster::new();
+    let a = cluster.node("a", None).await;
+    let b = cluster.node("b", Some(&a)).await;
+    let (_, book_a) = start(&services(&a, ServiceOptions::default()), HostOptions::default()).await;
+    let (_, book_b) = start(&services(&b, ServiceOptions::default()), HostOptions::default()).await;
+    for (placement, calls) in [("remote", (5, 0)), ("local", (0, 5))] {
+        let text = format!("[services.desk]\nplacement = {placement:?}");
+        let config = ServicesConfig::parse(&text, ConfigFormat::Toml, []).unwrap();
+        let builder = ServiceManager::builder(b.system()).directory(ClusterDirectory::new(&b));
+        let on_b = builder.config(config).build();
+        let before = (book_a.executed(), book_b.executed());
+        for _ in 0..5 {
+            on_b.call("desk", Echo("x".into())).await.unwrap();
+        }
+        let now = (book_a.executed(), book_b.executed());
+        assert_eq!((now.0 - before.0, now.1 - before.1), calls, "{placement}");
+    }
 }
 
 #[tokio::test]

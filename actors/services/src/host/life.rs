@@ -148,7 +148,13 @@ impl<S: Service> Life<S> {
         while let Some(taken) = self.queue.pop(max).await {
             let begun = Instant::now();
             let count = 1 + taken.others.len() as u32;
-            self.execute(taken).await;
+            // A method's panic is caught where it is executed. What is left is one in the drop of what
+            // it was cut off from: its requests are lost, and the worker goes on.
+            let executed = AssertUnwindSafe(self.execute(taken)).catch_unwind().await;
+            if let Err(panic) = executed {
+                let (service, why) = (&self.shared.name, panic_text(&*panic));
+                tracing::error!(target: "umbel::service", %service, %why, "a worker was cut off");
+            }
             self.pace.lock().took(begun.elapsed() / count);
         }
     }
@@ -183,7 +189,8 @@ impl<S: Service> Life<S> {
         let mut call = job.begin();
         call.gather = gather;
         let (deadline, span) = (job.deadline, job.span.clone());
-        let mut run = pin!(AssertUnwindSafe(self.chain.call(call)).catch_unwind().instrument(span));
+        let run = AssertUnwindSafe(async { self.chain.call(call).await }).catch_unwind();
+        let mut run = pin!(run.instrument(span));
         let mut is_begun = false;
         // Looked at whenever it wakes: what nobody waits for any more is dropped there.
         let run = poll_fn(|cx| {

@@ -190,11 +190,11 @@ impl Caller {
             // The service tells what it has seen of it.
             Ok(Err(CallError::TimedOut { .. })) => Err(CallError::TimedOut { within: said }),
             Ok(outcome) => outcome,
-            Err(why) => Err(self.unanswered(why, said)),
+            Err(why) => Err(self.unanswered(why, context, said)),
         }
     }
 
-    fn unanswered(&self, why: AskError, within: Duration) -> CallError {
+    fn unanswered(&self, why: AskError, context: &Context, within: Duration) -> CallError {
         let service = self.service.to_string();
         match why {
             AskError::Closed | AskError::NoSuchActor | AskError::Restarting => {
@@ -203,7 +203,9 @@ impl Caller {
             AskError::NoRoom(waited) => CallError::Expired { waited },
             AskError::Overloaded => CallError::Busy { service, waiting: 0 },
             AskError::Unreachable(node) => CallError::Unreachable { node },
-            AskError::Unencodable(why) => CallError::BadRequest { method: String::new(), why },
+            AskError::Unencodable(why) => {
+                CallError::BadRequest { method: context.method.to_string(), why }
+            }
             AskError::AnswerUnencodable(why) => CallError::BadAnswer { why },
             AskError::TimedOut(_) => CallError::TimedOut { within },
             why => CallError::Lost { why: why.to_string() },

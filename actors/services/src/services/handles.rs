@@ -79,7 +79,7 @@ impl Followed {
         Some(Picked { address: instance.address.clone(), under_way: under_way.clone() })
     }
 
-    fn instances(&self) -> Vec<Instance> {
+    pub(crate) fn instances(&self) -> Vec<Instance> {
         let mut state = self.state.lock();
         state.refresh();
         state.listed.to_vec()

@@ -67,6 +67,9 @@ async fn calls_are_answered(hosts: &ServiceManager, callers: &ServiceManager) {
     squares.sort_unstable();
     assert_eq!(squares, (0..100).map(|number| number * number).collect::<Vec<_>>());
     assert_eq!(case.desk.figures().answered, 103);
+    let figures = handle.figures().await;
+    assert_eq!(figures.len(), 1);
+    assert_eq!(figures[0].1, Ok(case.desk.figures()));
     case.end(callers).await;
 }
 

@@ -62,6 +62,8 @@ pub(crate) enum Fail {
     Sold,
     /// Fails so often, and then does not.
     Locked(u64),
+    /// Waits for ever, and panics when it is dropped.
+    Cling,
 }
 
 impl Method for Fail {
@@ -217,11 +219,23 @@ impl Handle<Work> for Desk {
     }
 }
 
+struct Clinging;
+
+impl Drop for Clinging {
+    fn drop(&mut self) {
+        panic!("torn off");
+    }
+}
+
 impl Handle<Fail> for Desk {
     async fn handle(&self, fail: Fail, _: &Context) -> Result<u64, Failure> {
         Execution::begin(&self.book).end();
         match fail {
             Fail::Panic => panic!("the desk has collapsed"),
+            Fail::Cling => {
+                let _clinging = Clinging;
+                std::future::pending().await
+            }
             Fail::Sold => Err(Failure::new("all are sold").code("sold_out")),
             Fail::Locked(times) => {
                 let before = self.locked.fetch_add(1, Ordering::SeqCst) as u64;
