@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// The longest response time that is told apart from longer ones.
 const RESPONSE_MAX: Duration = Duration::from_secs(3600);
@@ -37,7 +38,8 @@ pub struct Figures {
     pub restarts: u64,
     /// How long requests took, from their arrival to their end, those that were never begun aside.
     pub response_times: ResponseTimes,
-    /// When the last request came or ended, since 1970-01-01 00:00 UTC.
+    /// When the last request came or ended, since 1970-01-01 00:00 UTC; by the wall clock when its host
+    /// was started, and by tokio's since.
     pub last_activity: Option<Duration>,
 }
 
@@ -96,7 +98,7 @@ pub(crate) struct Tally {
     total_us: u64,
     max_us: u64,
     times: Histogram<u64>,
-    pub(crate) last_activity: Option<Duration>,
+    pub(crate) last_activity: Option<Instant>,
 }
 
 impl Tally {
@@ -131,7 +133,14 @@ impl Tally {
         }
     }
 
-    pub(crate) fn figures(&self, service: &str, workers: usize) -> Figures {
+    /// `epoch` is one moment by the wall clock and by tokio's: the wall clock is not read for each
+    /// request.
+    pub(crate) fn figures(
+        &self,
+        service: &str,
+        workers: usize,
+        epoch: (Duration, Instant),
+    ) -> Figures {
         let quantile = |quantile| {
             // A bucket is told by its upper end, which may be more than there was.
             if self.times.is_empty() { 0 } else { self.times.value_at_quantile(quantile) }
@@ -154,7 +163,7 @@ impl Tally {
                 p99_us: quantile(0.99),
                 max_us: self.max_us,
             },
-            last_activity: self.last_activity,
+            last_activity: self.last_activity.map(|last| epoch.0 + (last - epoch.1)),
         }
     }
 }

@@ -143,7 +143,7 @@ impl<S: Service> ServiceHost<S> {
     pub fn child(self, system: &System) -> ServiceChild {
         let options = self.options.sane();
         let drain = options.drain;
-        let shared = Arc::new(Shared::new(self.name.clone(), options, system.clock().clone()));
+        let shared = Arc::new(Shared::new(self.name.clone(), options, &**system.clock()));
         let (make, methods) = (self.make, Arc::new(Methods::<S>::of_service()));
         let (told, child) = (shared.clone(), ChildOptions::default());
         let child = ChildOptions { throughput: Some(IN_A_ROW), ..child };

@@ -215,11 +215,15 @@ async fn the_figures_are_exact() {
     assert_eq!((times.count, times.total_us, times.max_us), (6, 13_000_000, 9_000_000));
     assert!(times.p50_us.abs_diff(1_000_000) <= 10_000, "{times:?}");
     assert!(times.p99_us.abs_diff(9_000_000) <= 90_000, "{times:?}");
-    assert!(figures.last_activity.is_some());
+    let last = figures.last_activity.expect("it has had much to do");
     book.gate.add_permits(9);
     calls.join_all().await;
     let figures = desk.figures();
     assert_eq!((figures.answered, figures.waiting, figures.running), (10, 0, 0));
+    tokio::time::sleep(9 * SECOND).await;
+    handle.call(Echo("x".into())).await.unwrap();
+    let figures = desk.figures();
+    assert!(figures.last_activity.is_some_and(|now| now >= last + 9 * SECOND));
     let ended = figures.answered + figures.errors_total() + figures.repeats;
     assert_eq!(figures.requests, ended);
 }

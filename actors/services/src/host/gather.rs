@@ -36,12 +36,12 @@ impl Gather {
 
     /// Runs the requests, each through the middleware; those that get through are executed together
     /// as soon as none is left on its way. Ends when all of them have, and not later: where nobody
-    /// waits for any of them, the execution is dropped.
+    /// waits for any of them, the execution is dropped. Whether they were executed.
     pub(crate) async fn run<F: Future<Output = ()>>(
         self: Arc<Self>,
         mut requests: FuturesUnordered<F>,
         execute: impl FnOnce(Vec<Payload>) -> BoxFuture<'static, Vec<Outcome>>,
-    ) {
+    ) -> bool {
         poll_fn(|cx| {
             while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
             let arrived = self.0.lock().len();
@@ -50,7 +50,7 @@ impl Gather {
         .await;
         let arrived = std::mem::take(&mut *self.0.lock());
         if arrived.is_empty() {
-            return;
+            return false;
         }
         let (requests_of, told): (Vec<_>, Vec<_>) =
             arrived.into_iter().map(|arrived| (arrived.request, arrived.told)).unzip();
@@ -69,5 +69,6 @@ impl Gather {
             if requests.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        is_executed
     }
 }

@@ -77,9 +77,9 @@ impl Job {
     }
 
     /// It has ended so.
-    pub(crate) fn end(mut self, outcome: Outcome) {
+    pub(crate) fn end(mut self, now: Instant, outcome: Outcome) {
         let kind = outcome.as_ref().err().map(CallError::kind);
-        self.count(kind);
+        self.count(now, kind);
         if let Some(reply) = self.reply.take() {
             reply.send(outcome);
         }
@@ -87,14 +87,13 @@ impl Job {
 
     /// Its caller has given up.
     pub(crate) fn give_up(mut self) {
-        self.count(Some("cancelled"));
+        self.count(Instant::now(), Some("cancelled"));
         self.reply = None;
     }
 
-    fn count(&mut self, error: Option<&'static str>) {
-        let now = Instant::now();
+    fn count(&mut self, now: Instant, error: Option<&'static str>) {
         let took = self.is_begun().then(|| self.waited(now));
-        self.shared.ended(took, error);
+        self.shared.ended(now, took, error);
     }
 }
 
@@ -107,7 +106,7 @@ impl Drop for Job {
         } else {
             CallError::Stopped { service: self.shared.name.to_string() }
         };
-        self.count(Some(why.kind()));
+        self.count(Instant::now(), Some(why.kind()));
         reply.send(Err(why));
     }
 }

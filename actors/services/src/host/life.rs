@@ -48,7 +48,7 @@ impl<S: Service> Life<S> {
             chain: options.middleware.around(Arc::new(inside)),
             queue: Queue::new(methods.len(), options.queue, options.queue_bytes),
             remembered: Mutex::new(Remembered::new(options.remember, options.remembered)),
-            pace: Mutex::default(),
+            pace: Mutex::new(Pace::new(methods.len())),
             ill: OnceLock::new(),
             service,
             methods,
@@ -59,7 +59,7 @@ impl<S: Service> Life<S> {
     /// A request comes: it waits for a worker from now on, or is answered at once.
     pub(super) fn take_in(&self, request: Request) {
         let now = Instant::now();
-        self.shared.came();
+        self.shared.came(now);
         let Request { method, id, attempt, is_idempotent, is_repeatable, headers, payload, reply } =
             request;
         let Some(index) = self.methods.index(&method) else {
@@ -81,9 +81,11 @@ impl<S: Service> Life<S> {
                 }
             },
         };
-        let waiting = self.queue.len();
         let remaining = deadline.saturating_duration_since(now);
-        if !self.pace.lock().is_in_time(waiting, options.workers, remaining) {
+        let is_in_time = self.queue.with_lines(|waiting| {
+            self.pace.lock().is_in_time(index, waiting, options.workers, remaining)
+        });
+        if !is_in_time {
             self.forget(is_repeatable, id);
             return self.refuse(reply, self.busy());
         }
@@ -106,11 +108,11 @@ impl<S: Service> Life<S> {
         let expired = match self.queue.push(now, ticket, job) {
             Pushed::Waits(expired) => expired,
             Pushed::Full(job, waiting, expired) => {
-                self.end(job, Err(CallError::Busy { service: service(), waiting }));
+                self.end(now, job, Err(CallError::Busy { service: service(), waiting }));
                 expired
             }
             Pushed::Closed(job) => {
-                return self.end(job, Err(CallError::Stopped { service: service() }));
+                return self.end(now, job, Err(CallError::Stopped { service: service() }));
             }
         };
         for job in expired {
@@ -146,8 +148,6 @@ impl<S: Service> Life<S> {
             Execute::Batch { max, .. } => max,
         };
         while let Some(taken) = self.queue.pop(max).await {
-            let begun = Instant::now();
-            let count = 1 + taken.others.len() as u32;
             // A method's panic is caught where it is executed. What is left is one in the drop of what
             // it was cut off from: its requests are lost, and the worker goes on.
             let executed = AssertUnwindSafe(self.execute(taken)).catch_unwind().await;
@@ -155,36 +155,53 @@ impl<S: Service> Life<S> {
                 let (service, why) = (&self.shared.name, panic_text(&*panic));
                 tracing::error!(target: "umbel::service", %service, %why, "a worker was cut off");
             }
-            self.pace.lock().took(begun.elapsed() / count);
         }
     }
 
     async fn execute(&self, Taken { method, first, others }: Taken<Job>) {
-        match self.methods.entry(method).execute {
-            Execute::One(_) => self.run(first, None).await,
+        let (begun, count) = (Instant::now(), 1 + others.len() as u32);
+        let ended = match self.methods.entry(method).execute {
+            Execute::One(_) => {
+                let remaining = first.deadline.saturating_duration_since(begun);
+                if self.queue.len() > 0 && self.pace.lock().is_too_late(method, remaining) {
+                    return self.expire(first, begun);
+                }
+                self.run(begun, first, None).await
+            }
             Execute::Batch { execute, .. } => {
                 let gather = Arc::new(Gather::default());
                 let jobs = std::iter::once(first).chain(others);
-                let runs = jobs.map(|job| self.run(job, Some(gather.clone())));
+                let runs = jobs.map(|job| self.run(begun, job, Some(gather.clone())).map(drop));
                 let runs: FuturesUnordered<_> = runs.collect();
                 let service = self.service.clone();
                 let execute = |requests: Vec<_>| {
                     let count = requests.len();
                     caught(count, execute(service, requests))
                 };
-                gather.run(runs, execute).await;
+                gather.run(runs, execute).await.then(Instant::now)
             }
+        };
+        // What was given up says nothing of how long it takes.
+        if let Some(ended) = ended {
+            self.pace.lock().took(method, (ended - begun) / count);
         }
     }
 
-    /// Runs one request to its end: through the middleware, and by itself or with others.
-    async fn run(&self, mut job: Job, gather: Option<Arc<Gather>>) {
-        let now = Instant::now();
+    /// Runs one request to its end: through the middleware, and by itself or with others. When that
+    /// was, unless it was not begun, or given up.
+    async fn run(
+        &self,
+        now: Instant,
+        mut job: Job,
+        gather: Option<Arc<Gather>>,
+    ) -> Option<Instant> {
         if job.deadline <= now || job.waited(now) >= self.shared.options.queue_wait {
-            return self.expire(job, now);
+            self.expire(job, now);
+            return None;
         }
         if job.is_unwanted() {
-            return job.give_up();
+            job.give_up();
+            return None;
         }
         let mut call = job.begin();
         call.gather = gather;
@@ -206,7 +223,10 @@ impl<S: Service> Life<S> {
         let outcome = tokio::select! {
             biased;
             ended = run => match ended {
-                None => return job.give_up(),
+                None => {
+                    job.give_up();
+                    return None;
+                }
                 Some(Ok(outcome)) => outcome,
                 Some(Err(panic)) => Err(CallError::Panicked { why: panic_text(&*panic) }),
             },
@@ -215,16 +235,18 @@ impl<S: Service> Life<S> {
                 Err(CallError::TimedOut { within })
             }
         };
-        self.end(job, outcome);
+        let ended = Instant::now();
+        self.end(ended, job, outcome);
+        Some(ended)
     }
 
     /// A request has waited too long.
     fn expire(&self, job: Job, now: Instant) {
         let waited = job.waited(now);
-        self.end(job, Err(CallError::Expired { waited }));
+        self.end(now, job, Err(CallError::Expired { waited }));
     }
 
-    fn end(&self, job: Job, outcome: Outcome) {
+    fn end(&self, now: Instant, job: Job, outcome: Outcome) {
         if job.is_repeatable {
             let is_settled = match &outcome {
                 Ok(_) => true,
@@ -232,12 +254,12 @@ impl<S: Service> Life<S> {
                 Err(_) => false,
             };
             let kept = is_settled.then(|| outcome.clone());
-            let joined = self.remembered.lock().done(Instant::now(), job.id(), kept);
+            let joined = self.remembered.lock().done(now, job.id(), kept);
             for reply in joined {
                 reply.send(outcome.clone());
             }
         }
-        job.end(outcome);
+        job.end(now, outcome);
     }
 }
 

@@ -87,6 +87,14 @@ impl<J> Queue<J> {
         self.state.lock().len
     }
 
+    /// Looks at how many wait for each method.
+    pub(crate) fn with_lines<R>(
+        &self,
+        look: impl FnOnce(&mut dyn Iterator<Item = usize>) -> R,
+    ) -> R {
+        look(&mut self.state.lock().lines.iter().map(VecDeque::len))
+    }
+
     pub(crate) fn push(&self, now: Instant, ticket: Ticket, job: J) -> Pushed<J> {
         let mut state = self.state.lock();
         if state.is_closed {

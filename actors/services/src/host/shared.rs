@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use umbel_actors::Clock;
 
 use super::options::HostOptions;
@@ -15,7 +16,7 @@ use crate::figures::{Figures, Tally};
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) options: HostOptions,
-    clock: Arc<dyn Clock>,
+    epoch: (Duration, Instant),
     tally: Mutex<Tally>,
     is_well: AtomicBool,
     /// Told when nothing waits or runs any more.
@@ -23,9 +24,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(name: Arc<str>, options: HostOptions, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(name: Arc<str>, options: HostOptions, clock: &dyn Clock) -> Self {
+        let epoch = (clock.now(), Instant::now());
         let (tally, idle) = (Mutex::new(Tally::new()), Notify::new());
-        Self { name, options, clock, tally, is_well: AtomicBool::new(false), idle }
+        Self { name, options, epoch, tally, is_well: AtomicBool::new(false), idle }
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -33,8 +35,7 @@ impl Shared {
     }
 
     /// A request has come.
-    pub(crate) fn came(&self) {
-        let now = self.clock.now();
+    pub(crate) fn came(&self, now: Instant) {
         let mut tally = self.tally();
         tally.requests += 1;
         tally.last_activity = Some(now);
@@ -51,8 +52,7 @@ impl Shared {
     }
 
     /// One that was taken in has ended, so long after it came if it was begun.
-    pub(crate) fn ended(&self, took: Option<Duration>, error: Option<&'static str>) {
-        let now = self.clock.now();
+    pub(crate) fn ended(&self, now: Instant, took: Option<Duration>, error: Option<&'static str>) {
         let mut tally = self.tally();
         match took {
             Some(_) => tally.running -= 1,
@@ -93,6 +93,6 @@ impl Shared {
     }
 
     pub(crate) fn figures(&self) -> Figures {
-        self.tally().figures(&self.name, self.options.workers)
+        self.tally().figures(&self.name, self.options.workers, self.epoch)
     }
 }

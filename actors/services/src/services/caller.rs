@@ -1,5 +1,6 @@
 //! One call, in as many attempts as it takes.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,18 +52,24 @@ impl Link for Caller {
     }
 }
 
+/// Why an attempt failed, and where.
+type Failed = (CallError, Option<Address<ServiceMessage>>);
+
+// Whatever is rare is boxed, so that the usual call stays small and is cheaply moved.
 impl Caller {
     async fn attempts(&self, call: Call) -> Outcome {
         let Call { mut context, request, manner, .. } = call;
         let manner = manner.unwrap_or_else(|| Manner::of(&self.options));
         let mut request = Some(request);
         let mut failed: Vec<Address<ServiceMessage>> = Vec::new();
+        // Without middleware, it has only just begun: reading a clock is not free.
+        let is_fresh = self.options.middleware.is_empty();
+        let mut now = if is_fresh { context.begun } else { Instant::now() };
         loop {
             let is_last = context.attempt > manner.retries;
-            let Some(payload) = take(&mut request, is_last && manner.hedge_after.is_none()) else {
-                unreachable!("the last attempt has taken the request");
-            };
-            let (why, at) = match self.attempt(&mut context, &manner, payload, &failed).await {
+            let payload = take(&mut request, is_last).expect("only the last attempt takes it");
+            let attempt = self.attempt(&mut context, now, &manner, payload, &failed);
+            let (why, at) = match attempt.await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -73,80 +80,108 @@ impl Caller {
             let is_gone = matches!(why, CallError::Stopped { .. } | CallError::Unreachable { .. });
             failed.retain(|one| Some(one) != at.as_ref());
             failed.extend(at);
-            let is_another = is_gone
-                && self
-                    .pick_now(&manner, &failed)
-                    .is_some_and(|picked| !failed.contains(&picked.address));
-            if !is_another {
-                if context.remaining() <= manner.retry_after {
+            now = Instant::now();
+            let another = is_gone.then(|| self.pick(now, &manner, &failed)).flatten();
+            if another.is_none_or(|another| failed.contains(&another.address)) {
+                if context.deadline.saturating_duration_since(now) <= manner.retry_after {
                     // There would be no time left for another.
                     return Err(why);
                 }
-                sleep(manner.retry_after).await;
+                Box::pin(sleep(manner.retry_after)).await;
+                now = Instant::now();
             }
             context.attempt += 1;
         }
     }
 
-    /// One attempt, and where that failed.
     async fn attempt(
         &self,
         context: &mut Context,
+        mut now: Instant,
         manner: &Manner,
         payload: Payload,
         failed: &[Address<ServiceMessage>],
-    ) -> Result<Payload, (CallError, Option<Address<ServiceMessage>>)> {
-        let begun = Instant::now();
-        let within = self.options.resolve_within.min(context.remaining());
-        let wanted = self.wanted(manner, failed);
-        let picked = self.handles.pick(&self.system, &self.service, within, wanted).await;
-        let Some(picked) = picked else {
-            let (service, waited) = (self.service.to_string(), begun.elapsed());
-            return Err((CallError::NotFound { service, waited }, None));
+    ) -> Result<Payload, Failed> {
+        let picked = match self.pick(now, manner, failed) {
+            Some(picked) => picked,
+            None => {
+                let waited = Box::pin(self.wait(context, manner, failed)).await;
+                now = Instant::now();
+                waited.map_err(|why| (why, None))?
+            }
         };
-        let at = picked.address.clone();
-        let hedge = manner.hedge_after.filter(|_| context.is_idempotent);
-        let Some(after) = hedge else {
-            return self
-                .ask(&picked, context, manner, payload)
-                .await
-                .map_err(|why| (why, Some(at)));
-        };
-        let (first, second) = (context.clone(), {
-            context.attempt += 1;
-            context.clone()
-        });
-        let asked = self.ask(&picked, &first, manner, payload.clone());
-        let mut asked = std::pin::pin!(asked);
-        let early = tokio::select! {
-            biased;
-            outcome = asked.as_mut() => Some(outcome),
-            () = sleep(after) => None,
-        };
-        if let Some(outcome) = early {
-            context.attempt -= 1;
-            return outcome.map_err(|why| (why, Some(at)));
+        let hedge_after = manner.hedge_after.filter(|_| context.is_idempotent);
+        if let Some(after) = hedge_after {
+            return Box::pin(self.hedged(picked, context, after, manner, payload)).await;
         }
-        let mut avoid = failed.to_vec();
-        avoid.push(at.clone());
-        let other = self.pick_now(manner, &avoid).filter(|other| other.address != at);
-        let Some(other) = other else {
-            context.attempt -= 1;
-            return asked.await.map_err(|why| (why, Some(at)));
-        };
-        let mut hedged = std::pin::pin!(self.ask(&other, &second, manner, payload));
-        // The first answer counts; an error only where the other has failed as well.
+        let outcome = self.ask(&picked, context, now, manner, payload).await;
+        outcome.map_err(|why| (why, Some(picked.address.clone())))
+    }
+
+    /// An attempt that is followed by one at another instance, where it takes long. The first answer
+    /// counts; an error only where the other has failed as well.
+    async fn hedged(
+        &self,
+        picked: Picked,
+        context: &mut Context,
+        after: Duration,
+        manner: &Manner,
+        payload: Payload,
+    ) -> Result<Payload, Failed> {
+        let at = picked.address.clone();
+        let first = context.clone();
+        let first = self.ask(&picked, &first, Instant::now(), manner, payload.clone());
+        let mut first = pin!(first);
         tokio::select! {
             biased;
-            outcome = asked.as_mut() => match outcome {
+            outcome = first.as_mut() => return outcome.map_err(|why| (why, Some(at))),
+            () = sleep(after) => {}
+        }
+        let now = Instant::now();
+        let other = self.pick(now, manner, std::slice::from_ref(&at));
+        let Some(other) = other.filter(|other| other.address != at) else {
+            return first.await.map_err(|why| (why, Some(at)));
+        };
+        context.attempt += 1;
+        let mut second = pin!(self.ask(&other, context, now, manner, payload));
+        tokio::select! {
+            biased;
+            outcome = first.as_mut() => match outcome {
                 Ok(answer) => Ok(answer),
-                Err(_) => hedged.await.map_err(|why| (why, Some(other.address.clone()))),
+                Err(_) => second.await.map_err(|why| (why, Some(other.address.clone()))),
             },
-            outcome = hedged.as_mut() => match outcome {
+            outcome = second.as_mut() => match outcome {
                 Ok(answer) => Ok(answer),
-                Err(_) => asked.await.map_err(|why| (why, Some(at))),
+                Err(_) => first.await.map_err(|why| (why, Some(at))),
             },
         }
+    }
+
+    fn pick(
+        &self,
+        now: Instant,
+        manner: &Manner,
+        avoid: &[Address<ServiceMessage>],
+    ) -> Option<Picked> {
+        let followed = self.handles.of(&self.service);
+        followed.pick(&self.system, now, self.wanted(manner, avoid))
+    }
+
+    /// An instance, where there is none yet.
+    async fn wait(
+        &self,
+        context: &Context,
+        manner: &Manner,
+        avoid: &[Address<ServiceMessage>],
+    ) -> Result<Picked, CallError> {
+        let begun = Instant::now();
+        let within = self.options.resolve_within.min(context.remaining());
+        let wanted = self.wanted(manner, avoid);
+        let picked = self.handles.wait(&self.system, &self.service, within, wanted).await;
+        picked.ok_or_else(|| CallError::NotFound {
+            service: self.service.to_string(),
+            waited: begun.elapsed(),
+        })
     }
 
     fn wanted<'a>(
@@ -157,18 +192,15 @@ impl Caller {
         Wanted { options: &self.options, key: manner.key.as_deref(), avoid }
     }
 
-    fn pick_now(&self, manner: &Manner, avoid: &[Address<ServiceMessage>]) -> Option<Picked> {
-        self.handles.of(&self.service).pick(&self.system, self.wanted(manner, avoid))
-    }
-
     async fn ask(
         &self,
         picked: &Picked,
         context: &Context,
+        now: Instant,
         manner: &Manner,
         payload: Payload,
     ) -> Outcome {
-        let remaining = context.remaining();
+        let remaining = context.deadline.saturating_duration_since(now);
         let within = self.options.attempt_deadline.map_or(remaining, |most| most.min(remaining));
         let is_repeatable = manner.is_repeatable || (context.is_idempotent && manner.retries > 0);
         let question = |reply| {

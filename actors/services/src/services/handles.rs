@@ -59,9 +59,9 @@ impl Followed {
         Self { state: Mutex::new(State { follow, listed, targets, turn: 0, used: Instant::now() }) }
     }
 
-    pub(crate) fn pick(&self, system: &System, wanted: Wanted<'_>) -> Option<Picked> {
+    pub(crate) fn pick(&self, system: &System, now: Instant, wanted: Wanted<'_>) -> Option<Picked> {
         let mut state = self.state.lock();
-        state.used = Instant::now();
+        state.used = now;
         state.refresh();
         let turn = state.turn;
         let candidate = |target: &Target| Candidate {
@@ -141,24 +141,21 @@ impl Handles {
         new
     }
 
-    /// An instance to call: waits for at most `within` until there is one.
-    pub(crate) async fn pick(
+    /// An instance to call, where there was none: waits for at most `within`.
+    pub(crate) async fn wait(
         &self,
         system: &System,
         service: &Arc<str>,
         within: Duration,
         wanted: Wanted<'_>,
     ) -> Option<Picked> {
-        let followed = self.of(service);
-        if let Some(picked) = followed.pick(system, wanted) {
-            return Some(picked);
-        }
         let waiting = async {
             // Looked at once more after it is followed: what came in between is not missed.
             let mut follow = self.directory.follow(service);
             loop {
                 follow.instances();
-                if let Some(picked) = followed.pick(system, wanted) {
+                let followed = self.of(service);
+                if let Some(picked) = followed.pick(system, Instant::now(), wanted) {
                     return picked;
                 }
                 follow.changed().await;
