@@ -48,6 +48,7 @@ impl Metering {
         .increment(1);
     }
 
+    #[expect(clippy::ptr_arg, reason = "a name that the program holds is told from one that came")]
     fn label(&self, method: &Cow<'static, str>) -> SharedString {
         let name: &str = match method {
             Cow::Borrowed(name) => return SharedString::const_str(name),
