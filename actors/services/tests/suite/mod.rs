@@ -26,7 +26,12 @@ impl Case {
     async fn new(hosts: &ServiceManager, callers: &ServiceManager, options: HostOptions) -> Self {
         let (host, book) = desk(options);
         let desk = hosts.start(host).await.unwrap().unwrap();
-        Self { handle: callers.service("desk"), desk, book }
+        let handle = callers.service("desk");
+        // News of it may travel.
+        while handle.figures().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Self { handle, desk, book }
     }
 
     async fn end(self, callers: &ServiceManager) {
@@ -111,12 +116,12 @@ async fn more_than_may_wait_are_busy(hosts: &ServiceManager, callers: &ServiceMa
 async fn late_work_is_dropped_at_the_server(hosts: &ServiceManager, callers: &ServiceManager) {
     let case =
         Case::new(hosts, callers, HostOptions { workers: 1, ..HostOptions::default() }).await;
-    let short = once().deadline(SECOND / 2);
+    let short = once().deadline(2 * SECOND);
     let (first, second) = tokio::join!(
         case.handle.call_with(short.clone(), Wait),
         case.handle.call_with(short, Wait)
     );
-    let late = CallError::TimedOut { within: SECOND / 2 };
+    let late = CallError::TimedOut { within: 2 * SECOND };
     assert_eq!(first, Err(late));
     let second = second.unwrap_err();
     assert!(matches!(second, CallError::TimedOut { .. } | CallError::Expired { .. }), "{second}");
