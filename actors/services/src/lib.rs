@@ -83,10 +83,12 @@
 //! [busy](CallError::Busy) when it comes: so under overload what is done is done in time. A manager
 //! holds the instances of so many [services](HANDLES_MAX).
 //!
-//! What is measured of it is in `cargo bench -p umbel-services`.
+//! What is measured of it is in `cargo bench -p umbel-services`. Beside SAGE's runtime service, feature
+//! by feature, with the tests that show it: [`comparison`].
 
 mod call;
 mod chain;
+pub mod comparison;
 mod config;
 mod directory;
 mod error;
