@@ -137,9 +137,6 @@ impl<S: Service> ServiceHost<S> {
 
     /// Declares it for a supervisor of one's own, as `service/{name}/{instance}`. Restarts are
     /// bounded by that supervisor's intensity then.
-    ///
-    /// # Panics
-    /// Where the service has two methods of the same name.
     pub fn child(self, system: &System) -> ServiceChild {
         let options = self.options.sane();
         let drain = options.drain;
@@ -161,10 +158,8 @@ impl<S: Service> ServiceHost<S> {
     /// failure: [`HostOptions::max_restarts`] times at most.
     ///
     /// # Errors
-    /// [`StartError`]: the service did not start, or there is an instance of this name already.
-    ///
-    /// # Panics
-    /// Where the service has two methods of the same name.
+    /// [`StartError`]: the service did not start, there is an instance of this name already, or it has
+    /// two methods of the same name.
     pub async fn start(self, system: &System) -> Result<ServiceRef, StartError> {
         let (name, options) = (self.name.clone(), &self.options);
         let (restarts, period) = (options.max_restarts, options.restart_period);

@@ -63,6 +63,8 @@ pub trait HandleBatch<M: Method>: Service {
 pub struct Methods<S> {
     by_name: BTreeMap<&'static str, usize>,
     entries: Vec<Entry<S>>,
+    /// A name that was given twice.
+    twice: Option<&'static str>,
 }
 
 pub(crate) struct Entry<S> {
@@ -82,13 +84,10 @@ pub(crate) enum Execute<S> {
 
 impl<S: Service> Methods<S> {
     pub(crate) fn of_service() -> Self {
-        S::methods(Self { by_name: BTreeMap::new(), entries: Vec::new() })
+        S::methods(Self { by_name: BTreeMap::new(), entries: Vec::new(), twice: None })
     }
 
-    /// Adds a method.
-    ///
-    /// # Panics
-    /// Where the service has a method of this name already.
+    /// Adds a method. A service that has two of the same name does not start.
     #[must_use]
     pub fn on<M: Method>(self) -> Self
     where
@@ -99,9 +98,6 @@ impl<S: Service> Methods<S> {
 
     /// Adds a method that executes up to `max` requests at once (at least one): those that wait
     /// when a worker becomes free. None is waited for.
-    ///
-    /// # Panics
-    /// Where the service has a method of this name already.
     #[must_use]
     pub fn on_batch<M: Method>(self, max: usize) -> Self
     where
@@ -112,10 +108,16 @@ impl<S: Service> Methods<S> {
     }
 
     fn add(mut self, entry: Entry<S>) -> Self {
-        let before = self.by_name.insert(entry.name, self.entries.len());
-        assert!(before.is_none(), "the service has two methods {:?}", entry.name);
+        if self.by_name.insert(entry.name, self.entries.len()).is_some() {
+            self.twice = Some(entry.name);
+        }
         self.entries.push(entry);
         self
+    }
+
+    /// A name that was given twice.
+    pub(crate) fn twice(&self) -> Option<&'static str> {
+        self.twice
     }
 
     pub(crate) fn index(&self, name: &str) -> Option<usize> {

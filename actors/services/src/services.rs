@@ -226,9 +226,6 @@ impl ServiceManager {
     ///
     /// # Errors
     /// [`StartServiceError`]; nothing is left of it.
-    ///
-    /// # Panics
-    /// Where the service has two methods of the same name.
     pub async fn start<S: Service>(
         &self,
         mut host: ServiceHost<S>,

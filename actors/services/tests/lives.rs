@@ -253,6 +253,32 @@ async fn a_service_can_be_a_child_of_a_tree_of_ones_own() {
     assert!(directory.register(child.view).await.is_err(), "it has ended");
 }
 
+struct Double;
+
+impl Service for Double {
+    fn methods(methods: Methods<Self>) -> Methods<Self> {
+        methods.on::<Echo>().on::<Echo>()
+    }
+}
+
+impl Handle<Echo> for Double {
+    async fn handle(&self, Echo(text): Echo, _: &Context) -> Result<String, Failure> {
+        Ok(text)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_two_methods_of_one_name_does_not_start() {
+    let refused = ServiceHost::new("double", || Double).start(&system()).await.unwrap_err();
+    let mut why = refused.to_string();
+    let mut source = std::error::Error::source(&refused);
+    while let Some(cause) = source {
+        why += &format!(": {cause}");
+        source = cause.source();
+    }
+    assert!(why.contains("two methods \"echo\""), "{why}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_of_the_same_instance_are_refused() {
     let services = manager();

@@ -39,9 +39,11 @@ impl Drop for Well {
     }
 }
 
-/// Why a service ends that could go on.
+/// Why a service does not start, or ends though it could go on.
 #[derive(Debug, Error)]
 enum Unwell {
+    #[error("the service has two methods {0:?}: give each a name of its own")]
+    Methods(&'static str),
     #[error("the service did not start: {0}")]
     Start(String),
     #[error("the service is not well: {0}")]
@@ -58,6 +60,9 @@ impl<S: Service> Actor for ServiceActor<S> {
         myself: ActorRef<ServiceMessage>,
         (): (),
     ) -> Result<State<S>, ActorProcessingErr> {
+        if let Some(name) = self.methods.twice() {
+            return Err(Unwell::Methods(name).into());
+        }
         let service = (self.make)();
         service.on_start().await.map_err(|why| Unwell::Start(why.to_string()))?;
         let life = Arc::new(Life::new(service, self.methods.clone(), self.shared.clone()));
