@@ -83,7 +83,7 @@ const CONFIG: &str = r#"
     middleware = [
         { logging = {} },
         { fallback = { method = "price", value = 9999 } },
-        { circuit_breaker = { open_for = "300ms", trials = 1 } },
+        { circuit_breaker = { open_for = "1s", trials = 1 } },
     ]
 
     [services.catalog.host]
