@@ -137,6 +137,34 @@ async fn a_key_belongs_to_the_same_instance_wherever_it_is_called_from() {
 }
 
 #[tokio::test]
+async fn what_waits_and_came_from_another_node_has_a_bound_in_bytes() {
+    let cluster = Cluster::new();
+    let a = cluster.node("a", None).await;
+    let b = cluster.node("b", Some(&a)).await;
+    let options = HostOptions { workers: 1, queue_bytes: 1 << 20, ..HostOptions::default() };
+    let (desk, book) = start(&services(&a, ServiceOptions::default()), options).await;
+    let on_b = services(&b, ServiceOptions::default());
+    found(&on_b, 1).await;
+    let first = on_b.service("desk");
+    let first = tokio::spawn(async move { first.call(Wait).await });
+    until("the worker is busy", || book.running() == 1).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let handle = on_b.service("desk");
+        let large = Echo("x".repeat(200 << 10));
+        calls.spawn(async move { handle.call_with(once(), large).await });
+    }
+    for _ in 0..15 {
+        let busy = calls.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(busy, CallError::Busy { service: "desk".into(), waiting: 5 });
+    }
+    assert_eq!(desk.figures().waiting, 5);
+    book.gate.add_permits(1);
+    first.await.unwrap().unwrap();
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
 async fn when_a_node_goes_its_handles_go_and_others_take_over() {
     let cluster = Cluster::new();
     let a = cluster.node("a", None).await;
