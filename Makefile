@@ -27,9 +27,11 @@ chaos:
 
 bench:
 	$(CARGO) bench -p umbel-actors --bench local -- --json
+	$(CARGO) bench -p umbel-services --bench services -- --json
 	$(CARGO) bench -p umbel-supervision -- --json
 	$(CARGO) bench -p umbel-cluster --bench remote -- --json
 	$(CARGO) bench -p umbel-cluster --bench registry
+	$(CARGO) bench -p umbel-cluster-services --bench services -- --json
 
 # Needs cargo-deny. Advisories need a network: `cargo deny check`.
 deny:

@@ -81,3 +81,18 @@ async fn ractor_cluster_goes_on_after_the_kill_of_its_peer() {
         assert!(printed.contains(line), "{line:?} is not in\n{printed}");
     }
 }
+
+#[tokio::test]
+async fn services_are_busy_fall_back_and_come_back() {
+    let printed = run("services").await;
+    for line in [
+        "a teapot is 2500; 9 are left",
+        "there is no samovar (unknown_item)",
+        "of ten at once were served",
+        "then the breaker opened",
+        "refused by circuit breaker",
+        "8 teapots are left",
+    ] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+}

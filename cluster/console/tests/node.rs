@@ -265,7 +265,8 @@ fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
     assert!(stderr(&missing).contains("missing.toml: No such file"), "{}", stderr(&missing));
     let path = file(directory.path(), "node.toml", with(""));
     let mut command = node(&path);
-    command.env("RUST_LOG", "umbel=loud");
+    // Those of services are none of the node's.
+    command.env("RUST_LOG", "umbel=loud").env("UMBEL_SERVICES_DEFAULT__RETRIES", "1");
     let loud = run(command);
     assert!(stderr(&loud).contains("RUST_LOG is \"umbel=loud\""), "{}", stderr(&loud));
     let mut command = node(&path);

@@ -22,6 +22,9 @@ const PREFIX: &str = "UMBEL_";
 /// Variables with the prefix that are not for the configuration.
 const OTHER_VARIABLES: [&str; 1] = ["state_dir"];
 
+/// Those that begin so are for the configuration of services.
+const OF_SERVICES: &str = "services_";
+
 /// How often the certificates' files are looked at again, unless it is said.
 const REREAD: Duration = Duration::from_secs(60);
 
@@ -90,7 +93,8 @@ impl Config {
             let failure = Failure::new(format!("{shown}, {place}: {message}"), SEE);
             return Err(failure.at(&shown, &text, span));
         }
-        let environment = Env::prefixed(PREFIX).ignore(&OTHER_VARIABLES).split("__");
+        let environment = Env::prefixed(PREFIX).ignore(&OTHER_VARIABLES);
+        let environment = environment.filter(|key| !key.starts_with(OF_SERVICES)).split("__");
         Figment::from(Toml::string(&text)).merge(environment).extract().map_err(in_environment)
     }
 

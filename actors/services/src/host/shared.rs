@@ -1,0 +1,98 @@
+//! What all lives of a service share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use umbel_actors::Clock;
+
+use super::options::HostOptions;
+use crate::figures::{Figures, Tally};
+
+/// What all lives of a service share.
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) options: HostOptions,
+    epoch: (Duration, Instant),
+    tally: Mutex<Tally>,
+    is_well: AtomicBool,
+    /// Told when nothing waits or runs any more.
+    idle: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(name: Arc<str>, options: HostOptions, clock: &dyn Clock) -> Self {
+        let epoch = (clock.now(), Instant::now());
+        let (tally, idle) = (Mutex::new(Tally::new()), Notify::new());
+        Self { name, options, epoch, tally, is_well: AtomicBool::new(false), idle }
+    }
+
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock()
+    }
+
+    /// A request has come.
+    pub(crate) fn came(&self, now: Instant) {
+        let mut tally = self.tally();
+        tally.requests += 1;
+        tally.last_activity = Some(now);
+    }
+
+    /// One came that was there before.
+    pub(crate) fn repeated(&self) {
+        self.tally().repeats += 1;
+    }
+
+    /// One was refused before it was taken in.
+    pub(crate) fn refused(&self, kind: &'static str) {
+        self.tally().ended(None, Some(kind));
+    }
+
+    /// One that was taken in has ended, so long after it came if it was begun.
+    pub(crate) fn ended(&self, now: Instant, took: Option<Duration>, error: Option<&'static str>) {
+        let mut tally = self.tally();
+        match took {
+            Some(_) => tally.running -= 1,
+            None => tally.waiting -= 1,
+        }
+        tally.ended(took, error);
+        tally.last_activity = Some(now);
+        let is_idle = tally.waiting + tally.running == 0;
+        drop(tally);
+        if is_idle {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Ends when nothing waits or runs.
+    pub(crate) async fn until_idle(&self) {
+        loop {
+            let mut told = std::pin::pin!(self.idle.notified());
+            told.as_mut().enable();
+            if self.is_idle() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let tally = self.tally();
+        tally.waiting + tally.running == 0
+    }
+
+    pub(crate) fn set_well(&self, is_well: bool) {
+        self.is_well.store(is_well, Ordering::Release);
+    }
+
+    pub(crate) fn is_well(&self) -> bool {
+        self.is_well.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.tally().figures(&self.name, self.options.workers, self.epoch)
+    }
+}
