@@ -20,7 +20,7 @@ mod naive;
 use std::process::ExitCode;
 
 use umbel_cluster::Node;
-use umbel_sims::{Faults, Host, Outcome, World};
+use umbel_sims::{Faults, Host, NotFaults, Outcome, World};
 
 use branch::{ACCOUNTS, Account, Branch, Deeds, OPENING_BALANCE, TransferError};
 
@@ -99,6 +99,7 @@ async fn teller<B: Bank>(
         let to = (from + 1 + below(u64::from(ACCOUNTS) - 1) as Account) % ACCOUNTS;
         let number = number + TELLERS * transfers;
         let transfer = Transfer { number, from, to, cents: 1 + below(100) as i64 };
+        host.note(format_args!("{transfer:?}"));
         bank.transfer(node.clone(), transfer).await?;
         transfers += 1;
     }
@@ -109,22 +110,34 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => return story(),
-        ["naive", seed] => seed.parse().map(|seed| world(naive::Naive, seed).run()),
-        ["careful", seed] => seed.parse().map(|seed| world(careful::Careful, seed).run()),
-        _ => {
-            eprintln!("usage: bank [naive|careful SEED]");
-            return ExitCode::from(2);
+        ["naive", seed, ref faults @ ..] => replay(seed, faults, |seed| world(naive::Naive, seed)),
+        ["careful", seed, ref faults @ ..] => {
+            replay(seed, faults, |seed| world(careful::Careful, seed))
         }
+        _ => Err("usage: bank [naive|careful SEED [FAULTS]]".to_owned()),
     };
     match outcome {
         Ok(outcome) => {
             println!("{outcome}");
             if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(_) => {
-            eprintln!("a seed is a number");
+        Err(why) => {
+            eprintln!("{why}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Runs one seed, with its own faults or with those of a list.
+fn replay(seed: &str, faults: &[&str], world: impl Fn(u64) -> World) -> Result<Outcome, String> {
+    let seed = seed.parse().map_err(|_| format!("{seed:?} is no seed, which is a number"))?;
+    match faults {
+        [] => Ok(world(seed).run()),
+        [faults] => {
+            let faults = faults.parse().map_err(|why: NotFaults| why.to_string())?;
+            Ok(world(seed).faults(faults).keep_lines().run_once())
+        }
+        _ => Err("one list of faults, in quotes".to_owned()),
     }
 }
 

@@ -262,6 +262,20 @@ pub enum Faults {
     Planned(Vec<Planned>),
 }
 
+/// What is no list of faults.
+#[derive(Debug, thiserror::Error)]
+#[error("not a list of faults in JSON: {0}")]
+pub struct NotFaults(#[from] serde_json::Error);
+
+/// From JSON: a list as failing runs print it.
+impl std::str::FromStr for Faults {
+    type Err = NotFaults;
+
+    fn from_str(json: &str) -> Result<Self, NotFaults> {
+        Ok(Self::Planned(serde_json::from_str(json)?))
+    }
+}
+
 impl Faults {
     /// None at all.
     #[must_use]

@@ -74,7 +74,7 @@ pub mod guide {}
 pub use ambient::{NotInForce, in_force};
 pub use cast::Recorder;
 pub use disk::{DISK_BYTES, Disk, FailedSync, Losses, SimStorage};
-pub use fault::{Fault, Faults, Planned};
+pub use fault::{Fault, Faults, NotFaults, Planned};
 pub use host::Host;
 pub use mutant::Mutant;
 pub use outcome::{Outcome, Violation};

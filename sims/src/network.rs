@@ -348,7 +348,7 @@ impl Network {
             return;
         }
         let (now, presence) = (self.now, self.machines[machine]);
-        self.trace.note(now, format_args!("m{machine} {number}{side} {payload}"));
+        self.trace.arrives(now, machine, format_args!("{number}{side} {payload}"));
         if let Payload::Knock = payload {
             let address = connection.address.clone();
             match (self.doors.get_mut(&address), presence.life) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::decisions::Decisions;
 use crate::fault::Planned;
+use crate::trace::Trace;
 use crate::twice::SAME_EVERY_TIME;
 
 /// Something that must hold and did not.
@@ -51,7 +52,7 @@ pub struct Outcome {
 }
 
 /// How many of the last lines of each machine a failing run tells.
-const LAST_LINES: usize = 6;
+const LAST_LINES: usize = 10;
 
 /// How much of each. All of it is told by a replay with its trace.
 const LINE_CHARS_MAX: usize = 240;
@@ -63,7 +64,8 @@ impl Outcome {
         self.violations.first().is_some_and(|first| first.invariant == SAME_EVERY_TIME)
     }
 
-    /// The last that happened on each machine, in order; empty without [`Outcome::lines`].
+    /// The last that happened on each machine, in order, without what only went over the network; empty
+    /// without [`Outcome::lines`].
     fn last_lines(&self) -> Vec<&str> {
         // The word after the time: `m0`, or a life such as `n0#3` where there are no machines.
         let machine = |line: &str| {
@@ -77,6 +79,7 @@ impl Outcome {
             .lines
             .iter()
             .rev()
+            .filter(|line| !Trace::is_of_network(line))
             .filter(|line| {
                 let told = told.entry(machine(line)).or_default();
                 *told += 1;
@@ -113,7 +116,13 @@ impl fmt::Display for Outcome {
         }
         match &self.replay {
             Some(replay) => write!(f, "replay: {replay}"),
-            None => write!(f, "replay: World::new({seed}) with these faults"),
+            None => {
+                let faults = serde_json::to_string(&self.faults).map_err(|_| fmt::Error)?;
+                write!(
+                    f,
+                    "replay: the same World::new({seed}) with .faults(r#\"{faults}\"#.parse()?)"
+                )
+            }
         }
     }
 }

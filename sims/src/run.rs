@@ -50,7 +50,7 @@ pub(crate) struct Run<'a> {
     /// For how long machines are to be down whose nodes leave.
     leaving: BTreeMap<usize, Duration>,
     /// Why the last program that did not start did not.
-    failure: Option<String>,
+    failure: Option<(usize, String)>,
     done: Arc<parking_lot::Mutex<Vec<Result<(), String>>>>,
     judge: Judge,
 }
@@ -137,9 +137,9 @@ impl<'a> Run<'a> {
             sim_seconds: self.now.as_secs_f64(),
             settled_after_seconds: well_since.map(|at| (at - self.world.lasts).as_secs_f64()),
             violations: self.judge.into_violations(),
+            replay: self.world.replay_line(&self.plan),
             faults: self.plan,
             lines: trace.take_lines(),
-            replay: self.world.replay_line(),
         }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
             if let Some(why) = self.machines[number].take_failure() {
                 let why = format!("the program on machine {number} did not start: {why}");
                 self.shared.network().note(format_args!("m{number} {why}"));
-                self.failure = Some(why);
+                self.failure = Some((number, why));
                 self.machines[number].kill(false);
                 self.restarts.insert((end + STARTS_AGAIN, number));
             }
@@ -205,7 +205,10 @@ impl<'a> Run<'a> {
         let nodes = self.standings();
         if nodes.len() < self.machines.len() {
             let (up, all) = (nodes.len(), self.machines.len());
-            let why = self.failure.as_deref().unwrap_or("the others have not started yet");
+            let is_down =
+                |(machine, _): &&(usize, String)| self.machines[*machine].node().is_none();
+            let failure = self.failure.as_ref().filter(is_down);
+            let why = failure.map(|(_, why)| &**why).unwrap_or("the others have not started yet");
             return Some(format!("{up} of {all} nodes are up; {why}"));
         }
         crate::invariants::disagreement(&nodes)

@@ -24,6 +24,9 @@ impl Write for Fnv {
     }
 }
 
+/// What marks the lines that tell what arrives: the connection's number and the end, and what it is.
+const ARRIVES: &str = "<-";
+
 impl Trace {
     pub(crate) fn new(keep_lines: bool) -> Self {
         let lines = keep_lines.then(Vec::new);
@@ -36,6 +39,16 @@ impl Trace {
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{:>11.6}s {what}", at.as_secs_f64()));
         }
+    }
+
+    /// Something arrives at a machine. Such lines are many, and told only where all are.
+    pub(crate) fn arrives(&mut self, at: Duration, machine: usize, what: fmt::Arguments<'_>) {
+        self.note(at, format_args!("m{machine} {ARRIVES} {what}"));
+    }
+
+    /// Whether a line tells of an arrival.
+    pub(crate) fn is_of_network(line: &str) -> bool {
+        line.split_whitespace().nth(2) == Some(ARRIVES)
     }
 
     pub(crate) fn hash(&self) -> u64 {

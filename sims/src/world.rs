@@ -181,14 +181,16 @@ impl World {
         self
     }
 
-    /// The command that replays a seed, for reports of failures; the seed is written behind it.
+    /// The command that replays a seed, for reports of failures: behind it are written the seed and, in
+    /// single quotes, the faults as JSON, for [`Faults`] to parse.
     pub fn replayed_by(mut self, command: impl Into<String>) -> Self {
         self.replay = Some(command.into());
         self
     }
 
-    pub(crate) fn replay_line(&self) -> Option<String> {
-        self.replay.as_ref().map(|command| format!("{command} {}", self.seed))
+    pub(crate) fn replay_line(&self, faults: &[Planned]) -> Option<String> {
+        let faults = serde_json::to_string(faults).expect("faults are plain data");
+        self.replay.as_ref().map(|command| format!("{command} {} '{faults}'", self.seed))
     }
 
     /// Runs the world. If something does not hold, the faults are made as few and as mild as it takes
