@@ -36,6 +36,11 @@ impl Remains {
         self.all().push(Incarnation { actor, task });
     }
 
+    /// Whether something is left of those that have ended, or are about to.
+    pub(crate) fn are_there(&self) -> bool {
+        self.next().is_some()
+    }
+
     /// Returns when nothing is left of those that have ended, or are about to. Nobody is forgotten
     /// if the future is dropped before.
     pub(crate) async fn gone(&self) {
