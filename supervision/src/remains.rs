@@ -22,7 +22,8 @@ struct Incarnation {
     task: Task,
 }
 
-/// Shared, for a task itself wakes only the one who has asked last, and several trees may wait for it.
+/// Shared, for a task itself wakes only the one who has asked last, and several trees may wait
+/// for it.
 type Task = Shared<BoxFuture<'static, ()>>;
 
 impl Remains {

@@ -86,9 +86,9 @@ impl ChildSpec<()> {
     ///
     /// That wait has no bound, for nobody can end a `Drop` that blocks, and a successor beside it
     /// would find the file locked. It holds up this child's start alone (and the siblings that the
-    /// strategy starts after it), and ends when the supervisor is stopped. After 5 s it is told, by a
-    /// warning and as [`Happening::Lingering`](crate::Happening::Lingering). So what an actor owns should be
-    /// dropped quickly: what takes long belongs in `post_stop`, which [`Shutdown`] bounds.
+    /// strategy starts after it), and ends when the supervisor is stopped. After 5 s it is told, by
+    /// a warning and as [`Happening::Lingering`](crate::Happening::Lingering). So what an actor owns
+    /// should be dropped quickly: what takes long belongs in `post_stop`, which [`Shutdown`] bounds.
     pub fn spawned<F, S>(name: impl Into<Arc<str>>, start: F) -> Self
     where
         F: Fn(ActorCell) -> S + Send + Sync + 'static,
