@@ -258,9 +258,10 @@ impl System {
 
     /// Declares an actor for a [`Supervisor`], under a name that is unique in the system.
     ///
-    /// `make` is called for every start, when nothing is left of the incarnation before. The specification carries the actor's address
-    /// ([`ChildSpec::handle`]), which holds over all restarts. Where another actor has the name, the
-    /// child will not start, and the supervisor says so.
+    /// `make` is called for every start, when nothing is left of the incarnation before. The
+    /// specification carries the actor's address ([`ChildSpec::handle`]), which holds over all
+    /// restarts. Where another actor has the name, the child will not start, and the supervisor says
+    /// so.
     ///
     /// A [`Probe`](crate::Probe) of it is answered between any two messages: `within` has to be more
     /// than one message may take, however many wait.

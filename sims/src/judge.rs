@@ -33,6 +33,7 @@ impl Judge {
 
     /// Has things take longer than their stated bounds by as much: on a real machine, which does other
     /// things as well. How they stand is looked at as if it were so much earlier.
+    #[cfg(all(unix, feature = "command"))]
     pub(crate) fn slack(mut self, slack: Duration) -> Self {
         self.slack = slack;
         self

@@ -30,6 +30,9 @@
 //! | [`decisions`] | the cluster's state machines alone, faster still |
 //! | [`Record`], [`Recorder`] | what histories are made of, of worlds and of real processes |
 //!
+//! The feature `command`, on by default, is `umbel-sim` and real processes under faults. Tests that simulate
+//! need neither: `default-features = false` spares them what only these depend on.
+//!
 //! # What is simulated
 //! Production code above [`Transport`](umbel_cluster::Transport), [`Clock`](umbel_actors::Clock) and
 //! [`Storage`](umbel_actors::storage::Storage). Each process has a tokio runtime of its own with paused time:
@@ -43,7 +46,7 @@
 mod ambient;
 mod cast;
 mod chance;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "command"))]
 pub mod chaos;
 pub mod decisions;
 mod disk;

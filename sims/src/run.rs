@@ -95,6 +95,7 @@ impl<'a> Run<'a> {
         let plan = self.plan.clone();
         let mut plan = plan.iter().peekable();
         while self.now < self.world.lasts && self.judge.violations().is_empty() {
+            self.shared.network().set_now(self.now);
             while let Some(planned) = plan.next_if(|planned| planned.at() <= self.now) {
                 self.befall(&planned.fault);
             }

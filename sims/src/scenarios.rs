@@ -6,6 +6,7 @@ mod standard;
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(all(unix, feature = "command"))]
 pub(crate) use self::standard::all_answer;
 use crate::decisions::{self, Decisions};
 use crate::fault::{Fault, Faults, Planned};

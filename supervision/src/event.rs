@@ -54,6 +54,13 @@ pub enum Happening {
         /// How long.
         wait: Duration,
     },
+    /// What the last incarnation of a child owned is still not dropped, or those below it have still
+    /// not ended. The child is started when that is gone, however long it takes; told once for each
+    /// start, after 5 s. See [`ChildSpec::spawned`](crate::ChildSpec::spawned).
+    Lingering {
+        /// How long its start has waited for so far.
+        waited: Duration,
+    },
     /// A child was stopped by its supervisor; a supervisor has stopped all its children.
     Stopped {
         /// Whether it was killed: because it was declared so, or because it took too long.
@@ -176,6 +183,9 @@ impl fmt::Display for Happening {
             Self::StartFailed { reason } => write!(f, "did not start: {reason}"),
             Self::Ended { exit } => exit.fmt(f),
             Self::Unresponsive { within } => write!(f, "has not answered for {within:?}"),
+            Self::Lingering { waited } => {
+                write!(f, "waits to start, for something is left of it after {waited:?}")
+            }
             Self::Waiting { wait } => write!(f, "waits {wait:?} to be restarted"),
             Self::Stopped { killed: false } => f.write_str("stopped by its supervisor"),
             Self::Stopped { killed: true } => f.write_str("killed by its supervisor"),

@@ -1,10 +1,9 @@
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::Poll,
-};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use ractor::{ActorCell, ActorStatus, concurrency::JoinHandle};
 
 /// What may be left of those that one declaration was started as.
@@ -20,31 +19,42 @@ pub(crate) struct Remains(Arc<Mutex<Vec<Incarnation>>>);
 
 struct Incarnation {
     actor: ActorCell,
-    task: JoinHandle<()>,
+    task: Task,
 }
 
+/// Shared, for a task itself wakes only the one who has asked last, and several trees may wait
+/// for it.
+type Task = Shared<BoxFuture<'static, ()>>;
+
 impl Remains {
+    fn all(&self) -> MutexGuard<'_, Vec<Incarnation>> {
+        self.0.lock().expect("nothing that is done under this lock panics")
+    }
+
     pub(crate) fn add(&self, actor: ActorCell, task: JoinHandle<()>) {
-        self.0
-            .lock()
-            .expect("nothing that is done under this lock panics")
-            .push(Incarnation { actor, task });
+        // Whether it panicked is for the supervisor, who hears of it from ractor.
+        let task = task.map(drop).boxed().shared();
+        self.all().push(Incarnation { actor, task });
+    }
+
+    /// Whether something is left of those that have ended, or are about to.
+    pub(crate) fn are_there(&self) -> bool {
+        self.next().is_some()
     }
 
     /// Returns when nothing is left of those that have ended, or are about to. Nobody is forgotten
     /// if the future is dropped before.
     pub(crate) async fn gone(&self) {
-        poll_fn(|cx| {
-            let mut all = self.0.lock().expect("nothing that is done under this lock panics");
-            let mut ending = false;
-            all.retain_mut(|Incarnation { actor, task }| {
-                let ends = actor.get_status() >= ActorStatus::Stopping;
-                let is_left = !ends || Pin::new(task).poll(cx).is_pending();
-                ending |= ends && is_left;
-                is_left
-            });
-            if ending { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
+        while let Some(task) = self.next() {
+            task.await;
+        }
+    }
+
+    /// One of those that have ended, or are about to, of which something may be left.
+    fn next(&self) -> Option<Task> {
+        let mut all = self.all();
+        all.retain(|incarnation| incarnation.task.peek().is_none());
+        let ends = |one: &&Incarnation| one.actor.get_status() >= ActorStatus::Stopping;
+        all.iter().find(ends).map(|ending| ending.task.clone())
     }
 }

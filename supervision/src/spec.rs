@@ -26,6 +26,8 @@ pub struct ChildSpec<H = ()> {
 pub(crate) struct Spec {
     pub(crate) name: Arc<str>,
     pub(crate) start: Start,
+    /// What a start has to wait for, where that is known.
+    pub(crate) remains: Option<Remains>,
     pub(crate) rules: ChildRules,
     pub(crate) shutdown: Shutdown,
     pub(crate) mailbox: Option<Arc<dyn Fn() -> Option<usize> + Send + Sync>>,
@@ -81,21 +83,31 @@ impl ChildSpec<()> {
     /// The closure is called when the tasks of all incarnations before have ended, so that
     /// what they owned, a locked file say, is free again. That is so over restarts of the
     /// supervisor, too, where its declaration was cloned.
+    ///
+    /// That wait has no bound, for nobody can end a `Drop` that blocks, and a successor beside it
+    /// would find the file locked. It holds up this child's start alone (and the siblings that the
+    /// strategy starts after it), and ends when the supervisor is stopped. After 5 s it is told, by
+    /// a warning and as [`Happening::Lingering`](crate::Happening::Lingering). So what an actor owns
+    /// should be dropped quickly: what takes long belongs in `post_stop`, which [`Shutdown`] bounds.
     pub fn spawned<F, S>(name: impl Into<Arc<str>>, start: F) -> Self
     where
         F: Fn(ActorCell) -> S + Send + Sync + 'static,
         S: Future<Output = Result<(ActorCell, JoinHandle<()>), SpawnErr>> + Send + 'static,
     {
-        let (start, remains) = (Arc::new(start), Remains::default());
-        Self::new(name, move |supervisor| {
-            let (start, remains) = (start.clone(), remains.clone());
-            async move {
-                remains.gone().await;
-                let (actor, task) = start(supervisor).await?;
-                remains.add(actor.clone(), task);
-                Ok(actor)
+        let remains = Remains::default();
+        let mut child = Self::new(name, {
+            let remains = remains.clone();
+            move |supervisor| {
+                let (starting, remains) = (start(supervisor), remains.clone());
+                async move {
+                    let (actor, task) = starting.await?;
+                    remains.add(actor.clone(), task);
+                    Ok(actor)
+                }
             }
-        })
+        });
+        child.spec.remains = Some(remains);
+        child
     }
 
     /// A child that is a plain ractor actor; the closure makes the actor and its arguments for
@@ -129,7 +141,8 @@ impl ChildSpec<()> {
 
     fn from_start(name: Arc<str>, start: Start, shutdown: Shutdown) -> Self {
         let rules = ChildRules::default();
-        let spec = Spec { name, start, rules, shutdown, mailbox: None, ping: None, probe: None };
+        let (remains, mailbox, ping, probe) = (None, None, None, None);
+        let spec = Spec { name, start, remains, rules, shutdown, mailbox, ping, probe };
         Self { spec, handle: () }
     }
 }

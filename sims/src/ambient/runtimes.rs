@@ -15,8 +15,7 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::io;
 use std::thread;
 
 use tokio::runtime::Builder;
@@ -28,6 +27,7 @@ use crate::chance::Chance;
 const MADE_MAX: u32 = 1 << 24;
 
 /// tokio takes a seed of 64 bits as two words.
+#[cfg(unix)]
 const WORD: usize = size_of::<u32>();
 
 /// A builder of current-thread runtimes, of whose chance a seed decides.
@@ -89,7 +89,11 @@ fn on_a_fresh_thread<T: Send + 'static>(
 
 /// What the builder consists of. Some of it has no value, as padding has none, so that it cannot be read
 /// here; the kernel takes whatever lies there.
+#[cfg(unix)]
 fn words(builder: &Builder) -> io::Result<Vec<u32>> {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
     const { assert!(align_of::<Builder>().is_multiple_of(WORD)) };
     let mut bytes = vec![0; size_of::<Builder>()];
     let (mut reader, writer) = io::pipe()?;
@@ -103,6 +107,12 @@ fn words(builder: &Builder) -> io::Result<Vec<u32>> {
     reader.read_exact(&mut bytes)?;
     let (words, _) = bytes.as_chunks::<WORD>();
     Ok(words.iter().copied().map(u32::from_ne_bytes).collect())
+}
+
+/// Nothing is simulated there, whatever the builder consists of.
+#[cfg(not(unix))]
+fn words(_: &Builder) -> Result<Vec<u32>, NotInForce> {
+    Err(NotInForce::Platform)
 }
 
 /// Where a seed lies that a hasher with these keys makes: its upper and its lower word.

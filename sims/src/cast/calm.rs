@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Calm(Arc<AtomicBool>);
 
 impl Calm {
+    #[cfg(all(unix, feature = "command"))]
     pub(crate) fn set(&self, on: bool) {
         self.0.store(on, Ordering::Relaxed);
     }

@@ -80,8 +80,9 @@ impl Crew {
         Ok((Self { program, authority, directory, chance, started: 0, heard }, hearing))
     }
 
-    /// Starts the node of a machine, whose talker is to be calm at first, or not. Must be called on a thread that ends no sooner than the process: the
-    /// kernel takes the end of the thread for that of the parent.
+    /// Starts the node of a machine, whose talker is to be calm at first, or not. Must be called on a
+    /// thread that ends no sooner than the process: the kernel takes the end of the thread for that of
+    /// the parent.
     pub(super) fn start(
         &mut self,
         machine: usize,

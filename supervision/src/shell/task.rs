@@ -1,7 +1,9 @@
 use std::{
     any::Any,
-    future::poll_fn,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Lineage, Request, hooks, member::Member};
 use crate::{
-    ChildKind, Shutdown, StartError,
+    ChildKind, Happening, Shutdown, StartError,
     engine::ChildId,
     spec::{Start, Starting},
 };
@@ -44,6 +46,10 @@ pub(super) fn report(
     }
 }
 
+/// After how long it is told that a start waits for what is left of the incarnation before: OTP's
+/// default for a shutdown, in which an actor should be through with everything.
+const LINGERS_AFTER: Duration = Duration::from_secs(5);
+
 /// A start that is under way.
 pub(super) struct UnderWay {
     start: Starting,
@@ -61,15 +67,24 @@ pub(super) fn begin_start(
     let (spec, supervisor) = (&member.spec, myself.get_cell());
     match &spec.start {
         // An actor whose `pre_start` is not through has nothing yet that could end gracefully.
-        Start::Actor(start) => UnderWay {
-            start: unless_panics(|| start(supervisor)),
-            call_back: None,
-            patience: Some(Duration::ZERO),
-        },
+        Start::Actor(start) => {
+            let remains = spec.remains.clone().filter(|remains| remains.are_there());
+            let start: Starting = if let Some(remains) = remains {
+                let (start, name, lineage) = (start.clone(), spec.name.clone(), lineage.clone());
+                Box::pin(async move {
+                    told_if_long(remains.gone(), &lineage, &name).await;
+                    start(supervisor).await
+                })
+            } else {
+                unless_panics(|| start(supervisor))
+            };
+            UnderWay { start, call_back: None, patience: Some(Duration::ZERO) }
+        }
         // A supervisor may have started children, and stops them in order when called back.
         Start::Supervisor(make) => {
             let (call_back, called_back) = watch::channel(false);
             let (name, below) = (spec.name.clone(), member.below.clone());
+            let above = lineage.clone();
             let lineage = lineage.below(&name, called_back, below.clone());
             let start = || -> Starting {
                 let declaration = make();
@@ -78,7 +93,7 @@ pub(super) fn begin_start(
                         // Not beside those that an incarnation before has left when it was killed.
                         tokio::select! {
                             biased;
-                            () = below.gone() => {}
+                            () = told_if_long(below.gone(), &above, &name) => {}
                             () = lineage.called_back() => {
                                 let error = StartError::Cancelled { supervisor: name };
                                 return Err(SpawnErr::StartupFailed(Box::new(error)));
@@ -99,6 +114,20 @@ pub(super) fn begin_start(
             UnderWay { start: unless_panics(start), call_back: Some(call_back), patience }
         }
     }
+}
+
+/// Waits until what is left of a child's last incarnation is `gone`, and tells once if that is long.
+async fn told_if_long(gone: impl Future<Output = ()>, lineage: &Lineage, child: &Arc<str>) {
+    let (mut gone, waited) = (pin!(gone), LINGERS_AFTER);
+    if tokio::time::timeout(waited, &mut gone).await.is_ok() {
+        return;
+    }
+    tracing::warn!(
+        supervisor = %lineage.path, child = %child,
+        "child is not started: what its last incarnation owned is not dropped after {waited:?}"
+    );
+    lineage.tell(|| Some(child), || Happening::Lingering { waited });
+    gone.await;
 }
 
 /// The closures that make a start are the caller's: a panic of theirs is a start that failed.

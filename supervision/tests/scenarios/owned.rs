@@ -10,7 +10,8 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
-use umbel_supervision::{ChildSpec, Strategy, Supervisor};
+use tokio::sync::watch;
+use umbel_supervision::{ChildSpec, Event, Happening, Observed, Strategy, Supervisor};
 
 use crate::probe::{SECOND, until};
 
@@ -106,4 +107,76 @@ async fn two_trees_of_one_declaration_do_not_wait_for_each_other() {
     assert_eq!(treasure.owners.load(Ordering::SeqCst), 2);
     one.stop().await;
     other.stop().await;
+}
+
+/// An actor whose task goes on after its end, until it is `let_go`.
+fn held(treasure: &Treasure, let_go: &watch::Sender<bool>) -> ChildSpec {
+    let (treasure, let_go) = (treasure.clone(), let_go.clone());
+    ChildSpec::spawned("it", move |supervisor| {
+        let (treasure, mut let_go) = (treasure.clone(), let_go.subscribe());
+        async move {
+            let (it, task) = Actor::spawn_linked(None, treasure, (), supervisor).await?;
+            let held = tokio::spawn(async move {
+                task.await.unwrap();
+                let_go.wait_for(|gone| *gone).await.unwrap();
+            });
+            Ok((it.get_cell(), held))
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_trees_of_one_declaration_that_wait_for_the_same_end_hear_of_it() {
+    let (treasure, let_go) = (Treasure::default(), watch::Sender::new(false));
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(held(&treasure, &let_go));
+    let one = tree.clone().start().await.unwrap();
+    let it = treasure.lives.lock().unwrap()[0].clone();
+    it.send_message(End::Fail).unwrap();
+    // The clock is paused: time passes when all wait.
+    tokio::time::sleep(SECOND).await;
+    let others = [(); 2].map(|()| tokio::spawn(tree.clone().start()));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(treasure.lives.lock().unwrap().len(), 1);
+    let_go.send_replace(true);
+    until("all are up", async || treasure.lives.lock().unwrap().len() == 4).await;
+    one.stop().await;
+    for other in others {
+        other.await.unwrap().unwrap().stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_waits_for_what_is_left_is_told_once_and_goes_on_when_it_is_gone() {
+    let (treasure, let_go) = (Treasure::default(), watch::Sender::new(false));
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(held(&treasure, &let_go));
+    let mut events = tree.events();
+    let tree = tree.start().await.unwrap();
+    treasure.lives.lock().unwrap()[0].send_message(End::Fail).unwrap();
+    let mut of_the_child = async || loop {
+        match events.next().await {
+            Some(Observed::Event(Event { at, child: Some(_), what, .. })) => return (at, what),
+            Some(_) => {}
+            None => panic!("the tree is up"),
+        }
+    };
+    assert_eq!(of_the_child().await.1, Happening::Started);
+    assert!(matches!(of_the_child().await.1, Happening::Ended { .. }));
+    let waited = 5 * SECOND;
+    assert_eq!(of_the_child().await, (waited, Happening::Lingering { waited }));
+    tokio::time::sleep(100 * SECOND).await;
+    assert_eq!(treasure.lives.lock().unwrap().len(), 1);
+    let_go.send_replace(true);
+    assert_eq!(of_the_child().await, (105 * SECOND, Happening::Restarted { restarts: 1 }));
+    tree.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_stops_though_a_start_waits_for_what_is_never_gone() {
+    let (treasure, let_go) = (Treasure::default(), watch::Sender::new(false));
+    let tree = Supervisor::new("tree", Strategy::OneForOne).child(held(&treasure, &let_go));
+    let tree = tree.start().await.unwrap();
+    treasure.lives.lock().unwrap()[0].send_message(End::Fail).unwrap();
+    tokio::time::sleep(SECOND).await;
+    tokio::time::timeout(SECOND, tree.stop()).await.unwrap();
+    assert_eq!(treasure.lives.lock().unwrap().len(), 1);
 }
