@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run -p umbel-examples --example bank              # finds the bug of one, and passes the other
+//! cargo run -p umbel-examples --example bank -- story 10  # the same, with ten seeds of the other
 //! cargo run -p umbel-examples --example bank -- naive 7   # one seed of one of them
 //! ```
 //!
@@ -107,39 +108,42 @@ async fn teller<B: Bank>(
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => return story(),
-        ["naive", seed] => seed.parse().map(|seed| world(naive::Naive, seed).run()),
-        ["careful", seed] => seed.parse().map(|seed| world(careful::Careful, seed).run()),
-        _ => {
-            eprintln!("usage: bank [naive|careful SEED]");
-            return ExitCode::from(2);
-        }
+    let (what, number) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => return story(SEEDS),
+        [what, number] => (what, number.parse()),
+        _ => return usage(),
     };
-    match outcome {
-        Ok(outcome) => {
-            println!("{outcome}");
-            if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(_) => {
-            eprintln!("a seed is a number");
-            ExitCode::from(2)
-        }
+    match (what, number) {
+        ("story", Ok(seeds)) => story(seeds),
+        ("naive", Ok(seed)) => tell(&world(naive::Naive, seed).run()),
+        ("careful", Ok(seed)) => tell(&world(careful::Careful, seed).run()),
+        _ => usage(),
     }
 }
 
-/// Finds the bug of the one, and does not find it in the other.
-fn story() -> ExitCode {
-    let failing = |run: fn(u64) -> Outcome| (0..SEEDS).map(run).find(|outcome| !outcome.ok);
-    let Some(found) = failing(|seed| world(naive::Naive, seed).run()) else {
+fn usage() -> ExitCode {
+    eprintln!("usage: bank [naive SEED | careful SEED | story SEEDS], where both are numbers");
+    ExitCode::from(2)
+}
+
+fn tell(outcome: &Outcome) -> ExitCode {
+    println!("{outcome}");
+    if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Finds the bug of the one, and does not find it in so many seeds of the other.
+fn story(seeds: u64) -> ExitCode {
+    let failing =
+        |seeds: u64, run: fn(u64) -> Outcome| (0..seeds).map(run).find(|outcome| !outcome.ok);
+    let Some(found) = failing(SEEDS, |seed| world(naive::Naive, seed).run()) else {
         eprintln!("the bug of the naive bank was not found in {SEEDS} seeds");
         return ExitCode::FAILURE;
     };
     println!("the naive bank, after {} seeds:\n{found}\n", found.seed + 1);
-    if let Some(found) = failing(|seed| world(careful::Careful, seed).run()) {
+    if let Some(found) = failing(seeds, |seed| world(careful::Careful, seed).run()) {
         eprintln!("the careful bank:\n{found}");
         return ExitCode::FAILURE;
     }
-    println!("the careful bank: {SEEDS} seeds, and the sum of all accounts is what it was");
+    println!("the careful bank: {seeds} seeds, and the sum of all accounts is what it was");
     ExitCode::SUCCESS
 }

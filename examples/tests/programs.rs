@@ -21,7 +21,12 @@ fn program(example: &str) -> PathBuf {
 
 /// Runs an example that must succeed; returns what it printed.
 async fn run(example: &str) -> String {
+    run_with(example, &[]).await
+}
+
+async fn run_with(example: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program(example));
+    command.args(arguments);
     // An example that touched the user's state would fail here.
     command.env("UMBEL_STATE_DIR", "/dev/null/nowhere").kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
@@ -78,6 +83,16 @@ async fn two_nodes_talk_and_refuse_a_stranger() {
 async fn ractor_cluster_goes_on_after_the_kill_of_its_peer() {
     let printed = run("ractor_cluster").await;
     for line in ["made soup and bread", "that waited: ", "made rice and peas", "counter closed"] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn bank_finds_the_bug_of_the_naive_bank_and_passes_the_careful_one() {
+    let printed = run_with("bank", &["story", "5"]).await;
+    let story =
+        ["invariant=the-sum-of-all-accounts", "replay: cargo run", "the careful bank: 5 seeds"];
+    for line in story {
         assert!(printed.contains(line), "{line:?} is not in\n{printed}");
     }
 }
