@@ -56,13 +56,13 @@ struct Transfer {
 #[derive(Default)]
 struct Audit(Option<i64>);
 
-/// Three branches, eight tellers, four faults; the sum of all accounts is what it was.
+/// Three branches, eight tellers, eight faults; the sum of all accounts is what it was.
 fn world<B: Bank>(bank: B, seed: u64) -> World {
     World::new(seed)
         .named(B::NAME)
         .nodes(3, |host| async move { Branch::open(host.node(), host.storage()).await })
         .workload(move |host, node| business(bank, host, node))
-        .faults(Faults::Random(4))
+        .faults(Faults::Random(8))
         .finally("the-sum-of-all-accounts", |snapshot| {
             let opened = i64::from(ACCOUNTS) * OPENING_BALANCE;
             match snapshot.oracle::<Audit>().lock().0 {
