@@ -117,8 +117,8 @@ impl World {
         assert!(more <= room, "a world has {MACHINES_MAX} machines at most, clients' too");
     }
 
-    /// A client: a node on a machine of its own, which no fault befalls (those of the network aside),
-    /// and what it does there. The run ends when all clients are done; one that fails fails the run.
+    /// A client: a node on a machine of its own, which no fault befalls, nor its ways to the others, and
+    /// what it does there. The run ends when all clients are done; one that fails fails the run.
     ///
     /// # Panics
     /// Where there would be more machines than [`MACHINES_MAX`].
