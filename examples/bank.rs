@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run -p umbel-examples --example bank              # finds the bug of one, and passes the other
+//! cargo run -p umbel-examples --example bank -- story 10  # the same, with ten seeds of the other
 //! cargo run -p umbel-examples --example bank -- naive 7   # one seed of one of them
 //! ```
 //!
@@ -109,12 +110,19 @@ async fn teller<B: Bank>(
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => return story(),
+        [] => return story(SEEDS),
+        ["story", seeds] => match seeds.parse() {
+            Ok(seeds) => return story(seeds),
+            Err(_) => Err(format!("{seeds:?} is no number of seeds")),
+        },
         ["naive", seed, ref faults @ ..] => replay(seed, faults, |seed| world(naive::Naive, seed)),
         ["careful", seed, ref faults @ ..] => {
             replay(seed, faults, |seed| world(careful::Careful, seed))
         }
-        _ => Err("usage: bank [naive|careful SEED [FAULTS]]".to_owned()),
+        _ => {
+            Err("usage: bank [naive SEED [FAULTS] | careful SEED [FAULTS] | story SEEDS]"
+                .to_owned())
+        }
     };
     match outcome {
         Ok(outcome) => {
@@ -141,18 +149,19 @@ fn replay(seed: &str, faults: &[&str], world: impl Fn(u64) -> World) -> Result<O
     }
 }
 
-/// Finds the bug of the one, and does not find it in the other.
-fn story() -> ExitCode {
-    let failing = |run: fn(u64) -> Outcome| (0..SEEDS).map(run).find(|outcome| !outcome.ok);
-    let Some(found) = failing(|seed| world(naive::Naive, seed).run()) else {
+/// Finds the bug of the one, and does not find it in so many seeds of the other.
+fn story(seeds: u64) -> ExitCode {
+    let failing =
+        |seeds: u64, run: fn(u64) -> Outcome| (0..seeds).map(run).find(|outcome| !outcome.ok);
+    let Some(found) = failing(SEEDS, |seed| world(naive::Naive, seed).run()) else {
         eprintln!("the bug of the naive bank was not found in {SEEDS} seeds");
         return ExitCode::FAILURE;
     };
     println!("the naive bank, after {} seeds:\n{found}\n", found.seed + 1);
-    if let Some(found) = failing(|seed| world(careful::Careful, seed).run()) {
+    if let Some(found) = failing(seeds, |seed| world(careful::Careful, seed).run()) {
         eprintln!("the careful bank:\n{found}");
         return ExitCode::FAILURE;
     }
-    println!("the careful bank: {SEEDS} seeds, and the sum of all accounts is what it was");
+    println!("the careful bank: {seeds} seeds, and the sum of all accounts is what it was");
     ExitCode::SUCCESS
 }

@@ -16,6 +16,7 @@ use umbel_protocol::{InterestView, NodeId, PeersView, RegistryView};
 
 use crate::builder::NodeBuilder;
 use crate::certs::{CertsError, Credentials};
+use crate::config::NodeConfig;
 use crate::coordinator::Coordinate;
 use crate::home::NodeHome;
 use crate::lane::{OpenAsks, Unsent};
@@ -92,6 +93,12 @@ impl Node {
     #[must_use]
     pub fn id(&self) -> NodeId {
         NodeId::clone(&self.inner.home.me())
+    }
+
+    /// How the node is configured, from its start on.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.inner.home.config
     }
 
     /// The address that others dial, with the real port; `None` where the node does not listen.

@@ -21,7 +21,12 @@ fn program(example: &str) -> PathBuf {
 
 /// Runs an example that must succeed; returns what it printed.
 async fn run(example: &str) -> String {
+    run_with(example, &[]).await
+}
+
+async fn run_with(example: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program(example));
+    command.args(arguments);
     // An example that touched the user's state would fail here.
     command.env("UMBEL_STATE_DIR", "/dev/null/nowhere").kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
@@ -93,6 +98,16 @@ async fn services_are_busy_fall_back_and_come_back() {
         "refused by circuit breaker",
         "8 teapots are left",
     ] {
+        assert!(printed.contains(line), "{line:?} is not in\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn bank_finds_the_bug_of_the_naive_bank_and_passes_the_careful_one() {
+    let printed = run_with("bank", &["story", "5"]).await;
+    let story =
+        ["invariant=the-sum-of-all-accounts", "replay: cargo run", "the careful bank: 5 seeds"];
+    for line in story {
         assert!(printed.contains(line), "{line:?} is not in\n{printed}");
     }
 }

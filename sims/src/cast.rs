@@ -23,7 +23,7 @@ use crate::invariants::Limits;
 use crate::mutant::Mutant;
 use crate::record::Record;
 
-/// Where the cast tells what it sees.
+/// Where the cast tells what it sees: for the simulator's own scenarios.
 #[derive(Clone)]
 pub struct Recorder(Arc<dyn Fn(Record) + Send + Sync>);
 
@@ -74,13 +74,6 @@ pub(crate) const LIMITS: Limits = Limits {
     ..Limits::ANY
 };
 
-/// Starts a node, and on it players under supervision, who can be found by all, and a talker, who tells
-/// and asks players everywhere, publishes, subscribes, and makes players fail.
-#[expect(dead_code, reason = "for processes that are not simulated")]
-pub(crate) async fn start(builder: NodeBuilder, recorder: Recorder) -> Result<Node, CastError> {
-    start_with(builder, recorder, Staging::default()).await
-}
-
 /// How the cast is put on the stage.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Staging {
@@ -90,8 +83,9 @@ pub(crate) struct Staging {
     pub(crate) mutant: Option<Mutant>,
 }
 
-/// As [`start`], put on the stage in another way.
-pub(crate) async fn start_with(
+/// Starts a node, and on it players under supervision, who can be found by all, and a talker, who tells
+/// and asks players everywhere, publishes, subscribes, and makes players fail.
+pub(crate) async fn start(
     builder: NodeBuilder,
     recorder: Recorder,
     staging: Staging,

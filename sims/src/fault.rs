@@ -286,6 +286,8 @@ impl Faults {
     pub(crate) fn plan(&self, chance: &mut Chance, nodes: usize, end: Duration) -> Vec<Planned> {
         let mut plan = match self {
             Self::Planned(plan) => plan.clone(),
+            // There is nobody to draw; `admit` says so.
+            Self::Random(_) if nodes == 0 => Vec::new(),
             Self::Random(count) => {
                 let span = end.as_millis() as usize;
                 let draw =

@@ -155,7 +155,9 @@ impl fmt::Debug for Check {
 mod tests {
     use std::collections::BTreeMap;
 
-    use umbel_protocol::{Entry, Incarnation, InterestView, NodeId, RegisteredView, RegistryView};
+    use umbel_protocol::{
+        Entry, Incarnation, InterestView, NodeId, PeersConfig, RegisteredView, RegistryView,
+    };
 
     use super::*;
     use crate::record::Record;
@@ -172,6 +174,7 @@ mod tests {
             node: life(name, number),
             awake_since: Duration::ZERO,
             is_paused: false,
+            silence_max: PeersConfig::default().silence_max,
             linked: Vec::new(),
             members: Vec::new(),
             registry: RegistryView { entries: Vec::new() },

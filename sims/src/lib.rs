@@ -28,7 +28,7 @@
 //! | [`Disk`] | a disk that loses, tears, fills up and fails, for itself |
 //! | [`Scenario`], [`scenarios`] | our own worlds, which the command `umbel-sim` runs |
 //! | [`decisions`] | the cluster's state machines alone, faster still |
-//! | [`Record`], [`Recorder`] | what histories are made of, of worlds and of real processes |
+//! | [`Record`] | what histories are made of, of worlds and of real processes |
 //!
 //! The feature `command`, on by default, is `umbel-sim` and real processes under faults. Tests that simulate
 //! need neither: `default-features = false` spares them what only these depend on.
@@ -43,6 +43,7 @@
 //! **Invariants of the simulator itself.** One thread, one clock, one generator of chance; what is iterated is
 //! ordered; what a process counts (tasks, threads, ractor's actors) is in no trace.
 
+mod admission;
 mod ambient;
 mod cast;
 mod chance;
@@ -74,15 +75,20 @@ mod world;
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
+pub use admission::NotAdmitted;
 pub use ambient::{NotInForce, in_force};
+#[doc(hidden)]
 pub use cast::Recorder;
 pub use disk::{DISK_BYTES, Disk, FailedSync, Losses, SimStorage};
 pub use fault::{Fault, Faults, NotFaults, Planned};
 pub use host::Host;
+#[doc(hidden)]
 pub use mutant::Mutant;
 pub use outcome::{Outcome, Violation};
-pub use record::{Conclusion, Record, Recorded};
-pub use scenarios::{NotAdmitted, Options, Scenario, scenarios};
+#[doc(hidden)]
+pub use record::Recorded;
+pub use record::{Conclusion, Record};
+pub use scenarios::{Options, Scenario, scenarios};
 pub use snapshot::Snapshot;
 pub use standing::Standing;
 pub use world::{MACHINES_MAX, World};

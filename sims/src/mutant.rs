@@ -1,7 +1,7 @@
 //! Bugs on purpose, in worlds of whole nodes: what the invariants must catch.
 
 /// A bug that is planted in the network, in the machines, or in the application that runs on them. An
-/// invariant that catches none would be worth nothing.
+/// invariant that catches none would be worth nothing. For tests of the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mutant {

@@ -1,9 +1,13 @@
 //! The simulated network: byte streams between machines, and what is wrong with them.
 
+#[cfg(test)]
+mod conformance_tests;
 mod connection;
 mod listener;
 mod path;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::BTreeMap;

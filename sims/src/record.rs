@@ -149,7 +149,7 @@ pub enum Conclusion {
     GivenUp,
 }
 
-/// A record, and when and where it was made.
+/// A record, and when and where it was made: for the simulator, and for processes that tell it theirs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// When: since the start of the history.

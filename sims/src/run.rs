@@ -201,7 +201,10 @@ impl<'a> Run<'a> {
         let done = self.done.lock();
         if done.len() < self.world.clients.len() {
             let left = self.world.clients.len() - done.len();
-            return Some(format!("{left} clients are not done"));
+            return Some(match left {
+                1 => "a client is not done".to_owned(),
+                _ => format!("{left} clients are not done"),
+            });
         }
         let nodes = self.standings();
         if nodes.len() < self.machines.len() {

@@ -4,12 +4,12 @@ mod churn;
 mod standard;
 
 use std::fmt;
-use std::time::Duration;
 
 #[cfg(all(unix, feature = "command"))]
 pub(crate) use self::standard::all_answer;
+use crate::admission::{NotAdmitted, admit};
 use crate::decisions::{self, Decisions};
-use crate::fault::{Fault, Faults, Planned};
+use crate::fault::{Faults, Planned};
 use crate::mutant::Mutant;
 use crate::outcome::Outcome;
 use crate::world::World;
@@ -38,54 +38,6 @@ pub struct Options {
     /// Whether [`Outcome::lines`] are kept.
     pub keep_lines: bool,
 }
-
-/// Why faults cannot befall a scenario. Nothing was run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAdmitted {
-    /// The scenario takes no list.
-    #[error("{scenario} takes no list of faults: they follow from its seed alone")]
-    Drawn {
-        /// Its name.
-        scenario: &'static str,
-    },
-    /// There is no such machine.
-    #[error("fault {number}, {fault:?}, is of a machine that is not there: they are 0 to {last}")]
-    NoSuchMachine {
-        /// Which fault of the list, from 1.
-        number: usize,
-        /// The fault.
-        fault: Fault,
-        /// The number of the last machine that faults befall.
-        last: usize,
-    },
-    /// All is over by then.
-    #[error("fault {number} comes at {at:?}, and faults end at {lasts:?}")]
-    TooLate {
-        /// Which fault of the list, from 1.
-        number: usize,
-        /// When it comes.
-        at: Duration,
-        /// When faults end.
-        lasts: Duration,
-    },
-    /// No clock is that wrong, and the run would not end.
-    #[error(
-        "fault {number}, {fault:?}, is more than a clock can do: {DRIFT_MILLIONTHS_MAX} millionths, \
-         {JUMP_MS_MAX} ms"
-    )]
-    ClockTooWrong {
-        /// Which fault of the list, from 1.
-        number: usize,
-        /// The fault.
-        fault: Fault,
-    },
-}
-
-/// A clock runs half as fast again, or half as fast, at most.
-const DRIFT_MILLIONTHS_MAX: u64 = 500_000;
-
-/// A clock is set by a year at most.
-const JUMP_MS_MAX: u64 = 366 * 24 * 3600 * 1000;
 
 /// All scenarios, the standard one first.
 #[must_use]
@@ -145,29 +97,7 @@ impl Scenario {
             return Err(NotAdmitted::Drawn { scenario: self.name });
         };
         let world = world(seed);
-        faults.iter().enumerate().try_for_each(|(index, planned)| {
-            let (number, machines) = (index + 1, world.programs.len());
-            let fault = planned.fault.clone();
-            match &fault {
-                _ if fault.highest() >= machines => Err(NotAdmitted::NoSuchMachine {
-                    number,
-                    fault,
-                    last: machines.saturating_sub(1),
-                }),
-                _ if planned.at() >= world.lasts => {
-                    Err(NotAdmitted::TooLate { number, at: planned.at(), lasts: world.lasts })
-                }
-                Fault::ClockDrift { millionths, .. }
-                    if millionths.unsigned_abs() > DRIFT_MILLIONTHS_MAX =>
-                {
-                    Err(NotAdmitted::ClockTooWrong { number, fault })
-                }
-                Fault::ClockJump { by_ms, .. } if by_ms.unsigned_abs() > JUMP_MS_MAX => {
-                    Err(NotAdmitted::ClockTooWrong { number, fault })
-                }
-                _ => Ok(()),
-            }
-        })
+        admit(faults, world.programs.len(), world.lasts)
     }
 
     /// Runs one seed; where something does not hold, with the faults as few and as mild as it takes.

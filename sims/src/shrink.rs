@@ -7,8 +7,12 @@ use crate::world::World;
 /// How many runs shrinking takes at most.
 const RUNS_MAX: usize = 60;
 
+/// What is said where a run is not determined by its seed, and holds when it is looked at again.
+const NOT_REPEATED: &str = "; the run could not be repeated, so something in it depends on more than the seed: \
+                            `World::run_twice` tells what";
+
 /// The smallest run found in which the same thing does not hold as in `failed`, with its lines.
-pub(crate) fn shrink(world: &World, failed: Outcome) -> Outcome {
+pub(crate) fn shrink(world: &World, mut failed: Outcome) -> Outcome {
     let Some(violated) = failed.violations.first().map(|one| one.invariant.clone()) else {
         return failed;
     };
@@ -18,8 +22,14 @@ pub(crate) fn shrink(world: &World, failed: Outcome) -> Outcome {
     };
     let smallest = smallest(failed.faults.clone(), RUNS_MAX, fails);
     let told = world.clone().faults(Faults::Planned(smallest)).keep_lines().run_once();
-    // A run that is not determined by its seed may hold this time: then the first is the better witness.
-    if told.ok { failed } else { told }
+    if !told.ok {
+        return told;
+    }
+    // The first is the better witness.
+    if let Some(first) = failed.violations.first_mut() {
+        first.what += NOT_REPEATED;
+    }
+    failed
 }
 
 /// The smallest plan that still fails, as far as so many tries find it: without whole halves, then

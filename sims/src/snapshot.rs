@@ -22,6 +22,11 @@ pub struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
+    /// The longest silence that any of its nodes bears in a peer.
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.nodes.iter().map(|node| node.silence_max).max().unwrap_or_default()
+    }
+
     /// What [`Host::oracle`](crate::Host::oracle) gave to the programs of this world.
     ///
     /// # Panics

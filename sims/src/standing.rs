@@ -17,6 +17,8 @@ pub struct Standing {
     pub awake_since: Duration,
     /// Whether it is doing nothing just now.
     pub is_paused: bool,
+    /// After how long a silence it takes a peer to be down.
+    pub silence_max: Duration,
     /// Whom it is linked with.
     pub linked: Vec<NodeId>,
     /// The members that it knows and that are not over, without itself.
@@ -46,6 +48,7 @@ impl Standing {
             node: node.id(),
             awake_since: Duration::ZERO,
             is_paused: false,
+            silence_max: node.config().peers.silence_max,
             linked: node.linked(),
             members: node.members(),
             registry: node.registry_view(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use umbel_cluster::Node;
 
+use crate::admission::{NotAdmitted, admit};
 use crate::ambient::{Ambient, Runtimes, in_force};
 use crate::chance::Chance;
 use crate::fault::{Faults, Planned};
@@ -16,14 +17,14 @@ use crate::host::Host;
 use crate::invariants::{Check, Limits};
 use crate::machine::Program;
 use crate::mutant::Mutant;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Violation};
 use crate::progress::Progress;
 use crate::run::Run;
 use crate::shrink;
 use crate::snapshot::Snapshot;
 use crate::twice::{self, Take};
 
-/// How many machines a world may have.
+/// How many machines a world may have, those of its clients too.
 pub const MACHINES_MAX: usize = 64;
 
 /// A world to test a clustered application in: machines, a network, clocks and disks that exist only
@@ -105,25 +106,37 @@ impl World {
         let program: Program = Arc::new(move |host| {
             program(host).map(|node| node.map_err(|why| why.to_string())).boxed()
         });
+        self.has_room_for(count);
         self.programs.extend(std::iter::repeat_n(program, count));
-        assert!(self.programs.len() <= MACHINES_MAX, "a world has {MACHINES_MAX} machines at most");
         self
     }
 
-    /// A client: a node on a machine of its own, which no fault befalls but partitions, in which it is not
-    /// on the side that is named; and what it does there. The run ends when all clients are done; one that fails fails the run.
+    fn has_room_for(&self, more: usize) {
+        let machines = self.programs.len() + self.clients.len();
+        let room = MACHINES_MAX - machines;
+        assert!(more <= room, "a world has {MACHINES_MAX} machines at most, clients' too");
+    }
+
+    /// A client: a node on a machine of its own, which no fault befalls but partitions, in which
+    /// it is not on the side that is named; and what it does there. The run ends when all clients are done; one that fails fails the run.
+    ///
+    /// # Panics
+    /// Where there would be more machines than [`MACHINES_MAX`].
     pub fn workload<F, E>(mut self, work: impl Fn(Host, Node) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display,
     {
+        self.has_room_for(1);
         self.clients.push(Arc::new(move |host, node| {
             work(host, node).map(|done| done.map_err(|why| why.to_string())).boxed()
         }));
         self
     }
 
-    /// What goes wrong. Default: four faults, drawn from the seed.
+    /// What goes wrong. Default: four faults, drawn from the seed. Faults that cannot befall this world, as
+    /// any where it has no nodes, are told as the violation `faults` of a run in which nothing happens:
+    /// see [`NotAdmitted`].
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
@@ -169,7 +182,9 @@ impl World {
         self
     }
 
-    /// With a bug on purpose, to see it caught. Those in the application are in our own scenarios only.
+    /// With a bug on purpose, to see it caught: for tests of the simulator. Those in the application are in
+    /// our own scenarios only.
+    #[doc(hidden)]
     pub fn mutant(mut self, mutant: Mutant) -> Self {
         self.mutant = Some(mutant);
         self
@@ -204,7 +219,7 @@ impl World {
     pub fn run(&self) -> Outcome {
         in_force().unwrap_or_else(|why| panic!("{why}"));
         let outcome = self.run_once();
-        if outcome.ok { outcome } else { shrink::shrink(self, outcome) }
+        if outcome.ok || self.admits().is_err() { outcome } else { shrink::shrink(self, outcome) }
     }
 
     /// Runs the world, on a thread of its own, and does not shrink; nor does it look whether all that
@@ -241,7 +256,40 @@ impl World {
         })
     }
 
+    /// Whether what is to go wrong in it can.
+    fn admits(&self) -> Result<(), NotAdmitted> {
+        match &self.faults {
+            Faults::Random(1..) if self.programs.is_empty() => Err(NotAdmitted::NoNodes),
+            // What is drawn fits.
+            Faults::Random(_) => Ok(()),
+            Faults::Planned(faults) => admit(faults, self.programs.len(), self.lasts),
+        }
+    }
+
+    /// What becomes of a run that cannot be.
+    fn refused(&self, why: &NotAdmitted) -> Outcome {
+        let violation =
+            Violation { invariant: "faults".to_owned(), at_seconds: 0.0, what: why.to_string() };
+        let faults = self.planned();
+        Outcome {
+            scenario: self.name.clone(),
+            seed: self.seed,
+            ok: false,
+            trace: format!("{:016x}", 0),
+            events: 0,
+            sim_seconds: 0.0,
+            settled_after_seconds: None,
+            violations: vec![violation],
+            replay: self.replay_line(&faults),
+            faults,
+            lines: Vec::new(),
+        }
+    }
+
     fn take(&self, take: Take) -> Outcome {
+        if let Err(why) = self.admits() {
+            return self.refused(&why);
+        }
         let world = self.clone();
         let mut runtimes = Runtimes::new().unwrap_or_else(|why| panic!("{why}"));
         let ambient = match take {

@@ -32,11 +32,12 @@ fn every_mutant_is_caught_by_the_invariant_that_is_there_for_it() {
         ("NeverWakes", "dead-stay-dead"),
         ("ForgetsDown", "one-link"),
     ]);
-    for mutant in Mutant::ALL {
-        let Some(invariant) = expected.get(format!("{mutant:?}").as_str()) else { continue };
+    // Chance that is not the seed's breaks no invariant: it has a test of its own.
+    for mutant in Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::HashOrder) {
+        let invariant = expected[format!("{mutant:?}").as_str()];
         let (seed, names) = found(mutant).unwrap_or_else(|| panic!("{mutant:?} is never caught"));
         println!("{mutant:?}: seed {seed}, {names:?}");
-        assert!(names.iter().any(|name| name == invariant), "{mutant:?} is caught by {names:?}");
+        assert!(names.iter().any(|name| *name == invariant), "{mutant:?} is caught by {names:?}");
     }
 }
 

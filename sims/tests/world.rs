@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use umbel_sims::{Fault, Faults, Host, Options, Planned, Scenario, World};
+use umbel_cluster::NodeConfig;
+use umbel_sims::{Fault, Faults, Host, MACHINES_MAX, Options, Planned, Scenario, World};
 
 fn three(seed: u64) -> World {
     World::new(seed).nodes(3, |host| async move { host.node().start().await })
@@ -125,4 +126,61 @@ fn who_panics_is_told_with_what_was_said() {
     let world = World::new(1).nodes(1, program).faults(Faults::none());
     let told = world.settles_within(Duration::from_secs(5)).run().to_string();
     assert!(told.contains("did not start: it panicked: it begins with one"), "{told}");
+}
+
+#[test]
+fn faults_that_do_not_fit_a_world_are_told_before_anything_runs() {
+    let kill = |node, down_ms| Planned { at_ms: 5_000, fault: Fault::Kill { node, down_ms } };
+    for (fault, told) in [(kill(3, 1), "they are 0 to 2"), (kill(0, u64::MAX), "longer than a day")]
+    {
+        let outcome = three(1).faults(Faults::Planned(vec![kill(0, 1), fault])).run();
+        let first = &outcome.violations[0];
+        assert!(first.invariant == "faults" && first.what.contains(told), "{outcome}");
+        assert!(first.what.starts_with("fault 2, "), "{outcome}");
+        assert_eq!((outcome.ok, outcome.events, outcome.faults.len()), (false, 0, 2));
+    }
+}
+
+#[test]
+fn a_world_without_nodes_says_so_where_it_is_to_have_faults() {
+    for outcome in [World::new(1).run(), World::new(1).faults(Faults::Random(1)).run_twice()] {
+        let first = &outcome.violations[0];
+        assert!(first.invariant == "faults" && first.what.contains("`World::nodes`"), "{outcome}");
+    }
+    assert!(
+        World::new(1).faults(Faults::none()).run().ok,
+        "nothing is there, and nothing is wrong"
+    );
+}
+
+#[test]
+#[should_panic(expected = "64 machines at most, clients' too")]
+fn clients_are_machines_too() {
+    let full = World::new(1).nodes(MACHINES_MAX, |host| async move { host.node().start().await });
+    drop(full.workload(|_, _| async { Ok::<_, String>(()) }));
+}
+
+#[test]
+fn a_failure_that_does_not_come_again_is_told_as_one() {
+    let first = AtomicU64::new(0);
+    let world = three(1).faults(Faults::none()).invariant("runs-again", move |snapshot| {
+        let is_first = first.fetch_max(1, Ordering::Relaxed) == 0;
+        if is_first { Err(format!("at {:?}", snapshot.now)) } else { Ok(()) }
+    });
+    let outcome = world.run();
+    assert!(!outcome.ok && outcome.to_string().contains("could not be repeated"), "{outcome}");
+}
+
+#[test]
+fn nodes_that_bear_longer_silence_violate_nothing_by_it() {
+    let program = |host: Host| async move {
+        let mut config = NodeConfig::default();
+        config.peers.silence_max = Duration::from_secs(15);
+        host.node().config(config).start().await
+    };
+    let power_loss = Fault::PowerLoss { node: 2, down_ms: 18_000 };
+    let faults = Faults::Planned(vec![Planned { at_ms: 3_000, fault: power_loss }]);
+    let world = World::new(1).nodes(3, program).lasts(Duration::from_secs(25)).faults(faults);
+    let outcome = world.run();
+    assert!(outcome.ok, "{outcome}");
 }

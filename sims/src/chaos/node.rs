@@ -204,7 +204,7 @@ async fn be(plan: NodePlan) -> Result<(), NodeError> {
     let calm = Calm::default();
     calm.set(plan.calm);
     let staging = Staging { calm: calm.clone(), ..Staging::default() };
-    let node = cast::start_with(builder, recorder.clone(), staging).await?;
+    let node = cast::start(builder, recorder.clone(), staging).await?;
     recorder.record(Record::Started { node: node.id() });
     let mut tasks = JoinSet::new();
     tasks.spawn(tap(node.clone(), recorder.clone(), None));

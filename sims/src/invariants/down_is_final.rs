@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use umbel_protocol::{NodeId, PeersConfig};
+use umbel_protocol::NodeId;
 
 use super::{Findings, Invariant};
 use crate::record::{Record, Recorded};
@@ -14,8 +14,8 @@ const SLACK: Duration = Duration::from_millis(500);
 
 /// Within which time a link with a peer ends whose life is over: two fifths of `silence_max`, for its
 /// goodbye may be under way, or the news of its end.
-pub(super) fn parts_within() -> Duration {
-    PeersConfig::default().silence_max * 2 / 5 + SLACK
+pub(super) fn parts_within(silence_max: Duration) -> Duration {
+    silence_max * 2 / 5 + SLACK
 }
 
 /// Whoever was told that a life is down, or has said goodbye, is never told anything else of it, counts it
@@ -24,6 +24,8 @@ pub(super) fn parts_within() -> Duration {
 pub(super) struct DownIsFinal {
     /// Who was told, of whom, and when.
     over: BTreeMap<(NodeId, NodeId), Duration>,
+    /// The longest that any node has had.
+    silence_max: Duration,
 }
 
 impl Invariant for DownIsFinal {
@@ -38,6 +40,8 @@ impl Invariant for DownIsFinal {
     }
 
     fn stands(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings<'_>) {
+        self.silence_max = self.silence_max.max(snapshot.silence_max());
+        let parts_within = parts_within(self.silence_max);
         for node in snapshot.nodes {
             let me = &node.node;
             let told = |peer: &NodeId| self.over.get(&(me.clone(), peer.clone()));
@@ -48,7 +52,7 @@ impl Invariant for DownIsFinal {
             for peer in node.linked.iter().filter(|_| !node.is_paused) {
                 let Some(told) = told(peer) else { continue };
                 let ago = snapshot.now.saturating_sub((*told).max(node.awake_since));
-                if ago > parts_within() {
+                if ago > parts_within {
                     let what = format!("{me} is linked with {peer} {ago:?} after it was told");
                     findings.report(NAME, format!("{what} of its end"));
                 }
@@ -90,6 +94,11 @@ mod tests {
         let over = [told(1, 2, MemberState::Left)];
         assert_eq!(looked::<DownIsFinal>(&over, std::slice::from_ref(&node), &[2]), 0);
         assert_eq!(looked::<DownIsFinal>(&over, std::slice::from_ref(&node), &[3]), 1);
+        let mut patient = standing(1, "c", 1);
+        patient.silence_max = Duration::from_secs(10);
+        let nodes = [node.clone(), patient];
+        assert_eq!(looked::<DownIsFinal>(&over, &nodes, &[4]), 0, "its silence is longer");
+        assert_eq!(looked::<DownIsFinal>(&over, &nodes, &[5]), 1);
         node.awake_since = Duration::from_secs(2);
         assert_eq!(looked::<DownIsFinal>(&over, &[node], &[3]), 0);
     }

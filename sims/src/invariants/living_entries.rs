@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use umbel_protocol::{NodeId, PeersConfig};
+use umbel_protocol::NodeId;
 
 use super::down_is_final::parts_within;
 use super::{Findings, Invariant};
@@ -23,6 +23,8 @@ pub(super) struct LivingEntries {
     last: BTreeMap<usize, NodeId>,
     /// Who was told that a life is over, which, and when.
     told: BTreeMap<(NodeId, NodeId), Duration>,
+    /// The longest that any node has had.
+    silence_max: Duration,
 }
 
 impl Invariant for LivingEntries {
@@ -44,7 +46,9 @@ impl Invariant for LivingEntries {
     }
 
     fn stands(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings<'_>) {
-        let gone_within = PeersConfig::default().silence_max + SLACK;
+        self.silence_max = self.silence_max.max(snapshot.silence_max());
+        let (gone_within, parts_within) =
+            (self.silence_max + SLACK, parts_within(self.silence_max));
         for node in snapshot.nodes.iter().filter(|node| !node.is_paused) {
             let me = &node.node;
             let origins: BTreeSet<_> =
@@ -57,7 +61,7 @@ impl Invariant for LivingEntries {
                     let what = format!("{me} has entries of {origin} {ago:?} after its end");
                     findings.report(NAME, what);
                 }
-                if let Some(ago) = told.map(ago).filter(|ago| *ago > parts_within()) {
+                if let Some(ago) = told.map(ago).filter(|ago| *ago > parts_within) {
                     let what = format!("{me} has entries of {origin} {ago:?} after it was told");
                     findings.report(NAME, format!("{what} of its end"));
                 }
@@ -84,6 +88,10 @@ mod tests {
         told[1].at = Duration::from_secs(1);
         assert_eq!(judged::<LivingEntries>(&told, &[node.clone()], &[8]), 0);
         assert_eq!(judged::<LivingEntries>(&told, &[node.clone()], &[9]), 1);
+        node.silence_max = Duration::from_secs(10);
+        assert_eq!(judged::<LivingEntries>(&told, &[node.clone()], &[13]), 0);
+        assert_eq!(judged::<LivingEntries>(&told, &[node.clone()], &[14]), 1);
+        node.silence_max = Duration::from_secs(5);
         node.awake_since = Duration::from_secs(5);
         assert_eq!(judged::<LivingEntries>(&told, &[node], &[9]), 0);
     }

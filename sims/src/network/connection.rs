@@ -42,7 +42,7 @@ impl fmt::Display for Side {
 pub(super) enum Payload {
     /// Somebody dials.
     Knock,
-    /// The acceptor shows who it is.
+    /// An end shows who it is: the acceptor first.
     Welcome(Identity),
     /// Nobody listens.
     Refused,

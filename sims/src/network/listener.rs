@@ -11,8 +11,8 @@ use umbel_protocol::Identity;
 
 use super::connection::Payload;
 use super::stream::SimStream;
-use super::transport::judge;
-use super::{Place, Side};
+use super::transport::{answer, judge};
+use super::{Network, Place, Side};
 use crate::shared::Shared;
 
 /// How many diallers may wait to be accepted at one address; who comes then is not answered, and tries
@@ -72,10 +72,7 @@ impl Listener for SimListener {
             drop(network);
             let stream = SimStream { shared: shared.clone(), number, side: Side::Acceptor };
             let ours = identity.clone();
-            Poll::Ready(Ok(Incoming::new(
-                format!("10.1.{number}"),
-                async move { welcome(stream, ours) }.boxed(),
-            )))
+            Poll::Ready(Ok(Incoming::new(format!("10.1.{number}"), welcome(stream, ours).boxed())))
         })
         .boxed()
     }
@@ -92,20 +89,24 @@ impl Drop for SimListener {
     }
 }
 
-fn welcome(stream: SimStream, ours: Identity) -> Result<Connection, TransportError> {
-    let mut network = stream.shared.network();
+/// As with TLS, the acceptor shows who it is first, and is done when the dialler has.
+async fn welcome(stream: SimStream, ours: Identity) -> Result<Connection, TransportError> {
     let (number, address) = (stream.number, format!("10.1.{}", stream.number));
-    let dialler = network.connections.get_mut(&number).and_then(|connection| {
-        let dialler = connection.end(Side::Dialler).identity.clone();
-        connection.end(Side::Acceptor).identity = Some(ours.clone());
-        dialler
-    });
-    let Some(peer) = dialler else {
+    let lost = || {
         let source = std::io::ErrorKind::ConnectionReset.into();
-        return Err(TransportError::Lost { address, source });
+        TransportError::Lost { address: address.clone(), source }
     };
-    network.post(number, Side::Dialler, Payload::Welcome(ours.clone()));
-    drop(network);
+    let peer = greet(&mut stream.shared.network(), number, &ours).ok_or_else(lost)?;
     judge(&ours, &peer, &address, false)?;
+    answer(&stream.shared, number, Side::Acceptor).await.map_err(|_| lost())?;
     Ok(Connection { stream: Box::new(stream), peer, address, proof: None })
+}
+
+/// Shows the dialler who we are; who it is, if the connection is still there.
+fn greet(network: &mut Network, number: u64, ours: &Identity) -> Option<Identity> {
+    let connection = network.connections.get_mut(&number)?;
+    let dialler = connection.end(Side::Dialler).identity.clone();
+    connection.end(Side::Acceptor).identity = Some(ours.clone());
+    network.post(number, Side::Dialler, Payload::Welcome(ours.clone()));
+    dialler
 }

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, poll_fn};
 use umbel_cluster::{CertificateFault, Connection, Listener, Transport, TransportError};
 use umbel_protocol::Identity;
 
-use super::connection::Refused;
+use super::connection::{Payload, Refused};
 use super::listener::{Door, SimListener};
 use super::stream::SimStream;
 use super::{Place, Side};
@@ -47,17 +47,8 @@ impl SimTransport {
         let number = shared.network().knock(place, identity.clone(), &address);
         // Dropped with this future, when the caller has waited long enough.
         let stream = SimStream { shared: shared.clone(), number, side: Side::Dialler };
-        let answer = poll_fn(|cx| {
-            let mut network = shared.network();
-            let Some(connection) = network.connections.get_mut(&number) else {
-                return Poll::Ready(Err(Refused::Broken));
-            };
-            match connection.end(Side::Dialler).answer(cx.waker()) {
-                Some(answer) => Poll::Ready(answer),
-                None => Poll::Pending,
-            }
-        });
-        let peer = answer.await.map_err(|why| match why {
+        let answer = answer(&shared, number, Side::Dialler).await;
+        let peer = answer.map_err(|why| match why {
             Refused::Nobody => TransportError::Unreachable {
                 address: address.clone(),
                 source: io::ErrorKind::ConnectionRefused.into(),
@@ -68,8 +59,24 @@ impl SimTransport {
             },
         })?;
         judge(&identity, &peer, &address, true)?;
+        shared.network().post(number, Side::Acceptor, Payload::Welcome(identity));
         Ok(Connection { stream: Box::new(stream), peer, address, proof: None })
     }
+}
+
+/// Waits for the other end of a connection to show who it is.
+pub(super) async fn answer(shared: &Shared, number: u64, side: Side) -> Result<Identity, Refused> {
+    poll_fn(|cx| {
+        let mut network = shared.network();
+        let Some(connection) = network.connections.get_mut(&number) else {
+            return Poll::Ready(Err(Refused::Broken));
+        };
+        match connection.end(side).answer(cx.waker()) {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Of two clusters it is the dialler that refuses, as with TLS, where the acceptor shows its certificate

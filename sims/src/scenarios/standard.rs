@@ -26,7 +26,7 @@ pub(super) fn world(seed: u64) -> World {
         .named(NAME)
         .nodes(NODES, |host| async move {
             let staging = Staging { mutant: host.mutant(), ..Staging::default() };
-            cast::start_with(host.node(), recorder(&host), staging).await
+            cast::start(host.node(), recorder(&host), staging).await
         })
         .workload(|host, node| async move {
             host.wait_for_end_of_faults().await;
