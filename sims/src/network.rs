@@ -313,8 +313,15 @@ impl Network {
                 connection.end(*side).hasten();
             }
         }
+        // Not sent anew: what a cut holds was sent after it.
         for (_, (number, side, payload)) in under_way {
-            self.post(number, side, payload);
+            if let Some(connection) = self.connections.get_mut(&number) {
+                let end = connection.end(side);
+                let millis = 1 + end.chance().below(3) as u64;
+                let at = end.arrives(self.now + Duration::from_millis(millis));
+                self.sequence += 1;
+                self.due[way.1].insert((at, self.sequence), (number, side, payload));
+            }
         }
     }
 

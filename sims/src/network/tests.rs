@@ -317,3 +317,17 @@ fn is_refused(stage: &mut Stage, from: usize, to: usize) -> bool {
     let connection = stage.0.connections.get_mut(&number).expect("its dialler holds it");
     connection.end(Side::Dialler).answer(Waker::noop()).is_some_and(|answer| answer.is_err())
 }
+
+#[test]
+fn what_is_under_way_when_all_mends_comes_before_what_a_cut_has_held() {
+    let mut stage = Stage::new();
+    let number = stage.connected(0, 1);
+    let until = stage.0.now() + 10 * SECOND;
+    stage.0.spoil(0, 1, Condition::Delay { extra: SECOND, until });
+    stage.says(number, Side::Dialler, b"one ");
+    stage.0.spoil(0, 1, Condition::Cut { until });
+    stage.says(number, Side::Dialler, b"two");
+    stage.0.mend();
+    stage.passes(SOON);
+    assert_eq!(stage.hears(number, Side::Acceptor), b"one two");
+}
