@@ -15,6 +15,21 @@ fn a_link_whose_second_lane_comes_after_its_peer_was_declared_down_does_not_come
     holds("decisions", 1255, None);
 }
 
+/// It did not yield to whoever refused it, and held an earlier life for over than the one that had.
+#[test]
+fn a_node_that_is_refused_by_a_life_it_was_never_linked_with_is_linked_with_it_in_the_end() {
+    let delay = Fault::Delay { from: 4, to: 0, extra_ms: 117, ms: 7340 };
+    let (others, two) = (vec![0, 1, 3], vec![1, 4]);
+    let faults = vec![
+        (1058, delay),
+        (1237, Fault::Partition { side: others, ms: 981 }),
+        (4187, Fault::Reset { a: 1, b: 0 }),
+        (7725, Fault::Partition { side: two, ms: 6161 }),
+        (10_007, Fault::Kill { node: 4, down_ms: 1 }),
+    ];
+    holds("churn", 140, Some(faults));
+}
+
 /// The network delivered them, and whoever got them took the machine for alive.
 #[test]
 fn bytes_of_a_machine_without_power_do_not_come_when_a_cut_mends() {

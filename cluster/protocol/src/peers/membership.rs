@@ -182,7 +182,9 @@ impl Peers {
         if self.yields_to(by, &over.side) {
             return self.renew(turn, over.life);
         }
-        let known = self.roster.peers.get(by).and_then(|peer| peer.incarnation);
+        // It may be a life that this node has only heard of, and was never linked with.
+        let latest = |peer: &Peer| peer.heard_of.max(peer.incarnation);
+        let known = self.roster.peers.get(by).and_then(latest);
         if let Some(incarnation) = known {
             let by = NodeId { name: by.clone(), incarnation };
             self.swim(turn, |swim, now| swim.end(now, &by, false));

@@ -201,6 +201,23 @@ fn a_dialler_that_is_told_that_it_is_over_yields_unless_its_side_is_greater() {
     }
 }
 
+/// The life that refuses a dial may be one that the dialler was never linked with.
+#[test]
+fn who_does_not_yield_takes_the_latest_life_it_has_heard_of_for_over() {
+    let mut bench = Bench::new();
+    bench.let_in(node("b", 1), 6);
+    bench.let_in(node("z", 1), 7);
+    bench.gossip(7, &[]);
+    bench.step(PeersInput::LinkDown { link: LinkId(7), why: broken() });
+    let outputs = bench.gossip(6, &[(node("z", 2), foca::State::Alive)]);
+    let outputs = if dials(&outputs).is_empty() { bench.wake() } else { outputs };
+    let (link, ..) = dialled(&outputs);
+    let side = Side { linked: 0, first: "z".parse().unwrap() };
+    let refusal = Refusal::Over(Over { life: Incarnation(5), side });
+    bench.step(PeersInput::DialRefused { link, by: "z".parse().unwrap(), refusal });
+    assert_eq!(bench.peers.over(&"z".parse().unwrap()), Some(Incarnation(2)));
+}
+
 #[test]
 fn new_lives_are_begun_no_more_often_than_the_longest_back_off() {
     let mut bench = Bench::new();
