@@ -15,6 +15,13 @@ fn a_link_whose_second_lane_comes_after_its_peer_was_declared_down_does_not_come
     holds("decisions", 1255, None);
 }
 
+#[test]
+fn of_two_that_hold_each_other_for_over_one_yields_though_the_same_node_stands_behind_both() {
+    for seed in [576, 2395, 2726] {
+        holds("decisions", seed, None);
+    }
+}
+
 /// It did not yield to whoever refused it, and held an earlier life for over than the one that had.
 #[test]
 fn a_node_that_is_refused_by_a_life_it_was_never_linked_with_is_linked_with_it_in_the_end() {

@@ -201,12 +201,15 @@ impl Peers {
     /// Whether this node takes the word of another that its life is over. The smaller side yields: a
     /// node that was cut off must not make all others begin anew. Of two that are equal, one yields
     /// if each takes the other for dead, else whoever is told so.
-    fn yields_to(&self, by: &NodeName, theirs: &Side) -> bool {
+    pub(super) fn yields_to(&self, by: &NodeName, theirs: &Side) -> bool {
         let ours = self.side();
         match ours.linked.cmp(&theirs.linked) {
             std::cmp::Ordering::Greater => false,
             std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => self.over(by).is_none() || ours.first > theirs.first,
+            // The same nodes may stand behind both: then it is their own names that differ.
+            std::cmp::Ordering::Equal => {
+                self.over(by).is_none() || (&ours.first, &self.me.name) > (&theirs.first, by)
+            }
         }
     }
 

@@ -201,6 +201,18 @@ fn a_dialler_that_is_told_that_it_is_over_yields_unless_its_side_is_greater() {
     }
 }
 
+/// The same nodes may stand behind both: then their names decide, or neither would begin anew.
+#[test]
+fn of_two_that_hold_each_other_for_over_and_have_the_same_behind_them_the_greater_name_yields() {
+    for (other, yields) in [("a", true), ("z", false)] {
+        let mut bench = Bench::new();
+        bench.let_in(node("aa", 1), 6);
+        bench.gossip(6, &[(node(other, 1), foca::State::Down)]);
+        let side = bench.peers.side();
+        assert_eq!(bench.peers.yields_to(&other.parse().unwrap(), &side), yields, "to {other}");
+    }
+}
+
 /// The life that refuses a dial may be one that the dialler was never linked with.
 #[test]
 fn who_does_not_yield_takes_the_latest_life_it_has_heard_of_for_over() {
