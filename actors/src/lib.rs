@@ -70,6 +70,8 @@ mod message;
 mod outgoing;
 mod parcel;
 mod pulse;
+#[doc(hidden)]
+pub mod rendezvous;
 mod reply;
 mod signal;
 mod slot;

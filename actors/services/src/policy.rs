@@ -1,6 +1,7 @@
 //! Which of several instances is given a call.
 
 use serde::Deserialize;
+use umbel_actors::rendezvous;
 
 /// Which of several instances of a service is given a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -74,31 +75,12 @@ impl Policy {
 
         let indices = || (0..among.len()).filter(|index| fits(&among[*index]));
         if let (Self::ByKey, Some(key)) = (self, key) {
-            let key = fnv1a(key);
-            let weigh =
-                |index: &usize| (mixed(among[*index].place ^ key), std::cmp::Reverse(*index));
-            return indices().max_by_key(weigh);
+            return rendezvous::owner(key, indices().map(|index| (index, among[index].place)));
         }
         let number = if self == Self::Random { chance() } else { turn };
         let picked = number.checked_rem(indices().count() as u64)?;
         indices().nth(usize::try_from(picked).ok()?)
     }
-}
-
-/// The finalizer of MurmurHash3, 64 bits, which leaves no trace of what was similar.
-fn mixed(mut bits: u64) -> u64 {
-    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
-        bits = (bits ^ (bits >> 33)).wrapping_mul(factor);
-    }
-    bits ^ (bits >> 33)
-}
-
-/// FNV-1a, 64 bits. Neither this nor what is made of it may ever change: keys must belong to the
-/// same instance in every build on every machine.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which of several actors is given the next piece of work.
 
+use umbel_actors::rendezvous;
 use umbel_protocol::{Load, NodeId};
 
 /// A policy by which [`Discovery::pick`](super::Discovery::pick) picks one of several actors.
@@ -48,7 +49,7 @@ impl Candidate {
     /// An actor of a node, under so much load.
     #[must_use]
     pub fn new(node: NodeId, actor: u64, load: Load, is_here: bool) -> Self {
-        let place = fnv1a(format!("{node}/{actor}").as_bytes());
+        let place = rendezvous::place(format!("{node}/{actor}").as_bytes());
         Self { node, actor, load, is_here, place }
     }
 }
@@ -115,34 +116,14 @@ impl<P: Pick> Pick for LocalFirst<P> {
 
 impl Pick for ByKey<'_> {
     fn pick(&mut self, among: &[Candidate], _: &mut dyn FnMut() -> u64) -> Option<usize> {
-        let key = fnv1a(self.0);
-        let weigh = |(index, candidate): (usize, &Candidate)| {
-            (mixed(candidate.place ^ key), std::cmp::Reverse(index))
-        };
-        let (_, std::cmp::Reverse(first)) = among.iter().enumerate().map(weigh).max()?;
-        Some(first)
+        let places = among.iter().map(|candidate| candidate.place);
+        rendezvous::owner(self.0, places.enumerate())
     }
 }
 
 fn drawn(count: usize, chance: &mut dyn FnMut() -> u64) -> Option<usize> {
     let number = chance().checked_rem(count as u64)?;
     usize::try_from(number).ok()
-}
-
-/// The finalizer of MurmurHash3, 64 bits, which leaves no trace of what was similar.
-fn mixed(mut bits: u64) -> u64 {
-    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
-        bits = (bits ^ (bits >> 33)).wrapping_mul(factor);
-    }
-    bits ^ (bits >> 33)
-}
-
-/// FNV-1a, 64 bits. Neither this nor what is made of it may ever change: placement must be the same
-/// in every build on every machine.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

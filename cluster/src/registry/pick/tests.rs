@@ -18,7 +18,7 @@ fn picks(policy: &mut impl Pick, among: &[Candidate], count: usize) -> Vec<usize
     let mut state = 7_u64;
     let mut chance = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        mixed(state)
+        rendezvous::mixed(state)
     };
     (0..count).map(|_| policy.pick(among, &mut chance).unwrap()).collect()
 }
