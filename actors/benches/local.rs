@@ -127,26 +127,21 @@ fn ask<P: Peer>(callers: u64, ops: u64) -> Sample {
         let actor = P::start(&house).await;
         let watch = Stopwatch::start();
         let share = ops / callers;
-        let tasks: Vec<_> = (0..callers)
-            .map(|_| {
-                let actor = actor.clone();
-                tokio::spawn(async move {
-                    let mut latencies = Latencies::new();
-                    for number in 0..share {
-                        let asked = number.is_multiple_of(TIMED).then(Instant::now);
-                        assert_eq!(actor.ask(number).await, number + 1);
-                        if let Some(asked) = asked {
-                            latencies.record(asked.elapsed());
-                        }
+        let latencies = Latencies::of_tasks(callers, || {
+            let actor = actor.clone();
+            async move {
+                let mut latencies = Latencies::new();
+                for number in 0..share {
+                    let asked = number.is_multiple_of(TIMED).then(Instant::now);
+                    assert_eq!(actor.ask(number).await, number + 1);
+                    if let Some(asked) = asked {
+                        latencies.record(asked.elapsed());
                     }
-                    latencies
-                })
-            })
-            .collect();
-        let mut latencies = Latencies::new();
-        for task in tasks {
-            latencies.add(&task.await.expect("no caller panics"));
-        }
+                }
+                latencies
+            }
+        });
+        let latencies = latencies.await;
         let reading = watch.stop();
         P::end(house, vec![actor]).await;
         reading.sample(share * callers, latencies)

@@ -319,26 +319,21 @@ fn ask_beside_large(files: &Path, load: Load, ops: u64) -> Sample {
 async fn asking<P: Peer>(peer: P, load: Load, ops: u64) -> Worked {
     let watch = Stopwatch::start();
     let share = ops / load.tasks;
-    let tasks: Vec<_> = (0..load.tasks)
-        .map(|_| {
-            let peer = peer.clone();
-            tokio::spawn(async move {
-                let mut latencies = Latencies::new();
-                for number in 0..share {
-                    let asked = number.is_multiple_of(TIMED).then(Instant::now);
-                    let answer = peer.ask(Payload::new(load.bytes, false)).await;
-                    assert_eq!(answer.0.len(), load.bytes);
-                    if let Some(asked) = asked {
-                        latencies.record(asked.elapsed());
-                    }
+    let latencies = Latencies::of_tasks(load.tasks, || {
+        let peer = peer.clone();
+        async move {
+            let mut latencies = Latencies::new();
+            for number in 0..share {
+                let asked = number.is_multiple_of(TIMED).then(Instant::now);
+                let answer = peer.ask(Payload::new(load.bytes, false)).await;
+                assert_eq!(answer.0.len(), load.bytes);
+                if let Some(asked) = asked {
+                    latencies.record(asked.elapsed());
                 }
-                latencies
-            })
-        })
-        .collect();
-    let mut latencies = Latencies::new();
-    for task in tasks {
-        latencies.add(&task.await.expect("no caller panics"));
-    }
+            }
+            latencies
+        }
+    });
+    let latencies = latencies.await;
     Worked::new(share * load.tasks, latencies, watch)
 }

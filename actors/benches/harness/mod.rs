@@ -231,6 +231,20 @@ impl Latencies {
         self.0.add(&others.0).expect("both have the same bounds");
     }
 
+    /// Those of so many tasks side by side, each of which tells its own.
+    #[allow(dead_code, reason = "only some benchmarks have callers")]
+    pub(crate) async fn of_tasks<F>(tasks: u64, task: impl Fn() -> F) -> Self
+    where
+        F: Future<Output = Self> + Send + 'static,
+    {
+        let tasks: Vec<_> = (0..tasks).map(|_| tokio::spawn(task())).collect();
+        let mut all = Self::new();
+        for task in tasks {
+            all.add(&task.await.expect("no caller panics"));
+        }
+        all
+    }
+
     fn micros(&self, quantile: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1e3)
     }

@@ -94,26 +94,21 @@ fn call<P: Peer>(callers: u64, ops: u64) -> Sample {
         let peer = P::start().await;
         let share = ops / callers;
         let watch = Stopwatch::start();
-        let tasks: Vec<_> = (0..callers)
-            .map(|_| {
-                let peer = peer.clone();
-                tokio::spawn(async move {
-                    let mut latencies = Latencies::new();
-                    for number in 0..share {
-                        let asked = number.is_multiple_of(TIMED).then(Instant::now);
-                        assert_eq!(peer.next(number).await, number + 1);
-                        if let Some(asked) = asked {
-                            latencies.record(asked.elapsed());
-                        }
+        let latencies = Latencies::of_tasks(callers, || {
+            let peer = peer.clone();
+            async move {
+                let mut latencies = Latencies::new();
+                for number in 0..share {
+                    let asked = number.is_multiple_of(TIMED).then(Instant::now);
+                    assert_eq!(peer.next(number).await, number + 1);
+                    if let Some(asked) = asked {
+                        latencies.record(asked.elapsed());
                     }
-                    latencies
-                })
-            })
-            .collect();
-        let mut latencies = Latencies::new();
-        for task in tasks {
-            latencies.add(&task.await.expect("no caller panics"));
-        }
+                }
+                latencies
+            }
+        });
+        let latencies = latencies.await;
         watch.stop().sample(share * callers, latencies)
     })
 }
