@@ -41,9 +41,8 @@ pub(crate) struct Run<'a> {
     progress: Progress,
     shared: Arc<Shared>,
     now: Duration,
+    /// Those that meet faults, then the clients'.
     machines: Vec<Machine>,
-    /// Those below this number meet faults; the others are clients'.
-    nodes: usize,
     plan: Vec<Planned>,
     /// Machines that are to be started again.
     restarts: BTreeSet<(Duration, usize)>,
@@ -57,9 +56,8 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(world: &'a World, runtimes: &'a mut Runtimes, progress: Progress) -> Self {
-        let nodes = world.programs.len();
         let plan = world.planned();
-        let machines = nodes + world.clients.len();
+        let machines = world.programs.len() + world.clients.len();
         let network = Network::new(machines, world.seed, world.keep_lines).mutant(world.mutant);
         let shared = Shared::new(network, world.mutant);
         let seed = |machine: usize| Chance::of(world.seed, &[machine as u64]).next();
@@ -77,7 +75,6 @@ impl<'a> Run<'a> {
             shared: shared.clone(),
             now: Duration::ZERO,
             machines,
-            nodes,
             plan,
             restarts: BTreeSet::new(),
             leaving: BTreeMap::new(),
@@ -221,9 +218,6 @@ impl<'a> Run<'a> {
     // --- Faults -----------------------------------------------------------------------------------
 
     fn befall(&mut self, fault: &Fault) {
-        if fault.highest() >= self.nodes {
-            return self.report("faults", format!("there is no such machine: {fault:?}"));
-        }
         self.shared.network().note(format_args!("{fault:?}"));
         let until = |ms: &u64| self.now + Duration::from_millis(*ms);
         match fault {

@@ -128,3 +128,45 @@ impl Invariants {
 pub(crate) fn has_converged(snapshot: &Snapshot<'_>) -> bool {
     converges::difference(snapshot).is_none()
 }
+
+#[cfg(test)]
+mod fixture {
+    use umbel_protocol::{Incarnation, ReplicaLimits};
+
+    use super::*;
+
+    /// A life of a node.
+    pub(super) fn life(name: &str, life: u64) -> NodeId {
+        NodeId { name: name.parse().unwrap(), incarnation: Incarnation(life) }
+    }
+
+    /// A node that is linked with nobody, for histories that are made up.
+    pub(super) struct Alone {
+        id: NodeId,
+        up: BTreeMap<NodeName, (NodeId, LinkId)>,
+        members: BTreeMap<NodeId, MemberState>,
+        registry: Registry,
+        own: BTreeMap<EntryKey, Entry>,
+    }
+
+    impl Alone {
+        pub(super) fn new() -> Self {
+            let (id, up, own, members) =
+                (life("a", 1), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            let registry = Registry::new(id.clone(), ReplicaLimits::default());
+            Self { id, up, members, registry, own }
+        }
+
+        pub(super) fn view(&self) -> View<'_> {
+            View {
+                id: &self.id,
+                is_paused: false,
+                awake_since: Duration::ZERO,
+                up: &self.up,
+                members: &self.members,
+                registry: &self.registry,
+                own: &self.own,
+            }
+        }
+    }
+}

@@ -22,22 +22,25 @@ const ROUNDS: usize = 3;
 
 /// Three nodes, ten seconds, four faults.
 pub(super) fn world(seed: u64) -> World {
+    stage(seed, NODES).named(NAME).faults(Faults::Random(4))
+}
+
+/// So many nodes with the cast on them, and a client who sees that in the end all players answer.
+pub(super) fn stage(seed: u64, nodes: usize) -> World {
     World::new(seed)
-        .named(NAME)
-        .nodes(NODES, |host| async move {
+        .nodes(nodes, |host| async move {
             let staging = Staging { mutant: host.mutant(), ..Staging::default() };
             cast::start(host.node(), recorder(&host), staging).await
         })
-        .workload(|host, node| async move {
+        .workload(move |host, node| async move {
             host.wait_for_end_of_faults().await;
-            all_answer(&node, NODES * PLAYERS).await
+            all_answer(&node, nodes * PLAYERS).await
         })
-        .faults(Faults::Random(4))
         .limits(cast::LIMITS)
 }
 
 /// Where the cast of a simulated machine tells what it sees.
-pub(super) fn recorder(host: &Host) -> Recorder {
+fn recorder(host: &Host) -> Recorder {
     let host = host.clone();
     Recorder::new(move |record| host.record(record))
 }

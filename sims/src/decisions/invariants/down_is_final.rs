@@ -32,34 +32,17 @@ impl Invariant for DownIsFinal {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use umbel_protocol::{
-        Incarnation, Member, MemberEvent, MemberState, Profile, Registry, ReplicaLimits,
-    };
+    use umbel_protocol::{Member, MemberEvent, MemberState, Profile};
 
+    use super::super::fixture::{Alone, life};
     use super::*;
 
     /// The members refuse it by themselves, so this one is shown a doctored history.
     #[test]
     fn who_is_back_in_the_same_life_is_found_and_in_another_is_not() {
-        let life = |name: &str, life| NodeId {
-            name: name.parse().unwrap(),
-            incarnation: Incarnation(life),
-        };
-        let (me, up, own, members) =
-            (life("a", 1), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let registry = Registry::new(me.clone(), ReplicaLimits::default());
-        let node = View {
-            id: &me,
-            is_paused: false,
-            awake_since: Duration::ZERO,
-            up: &up,
-            members: &members,
-            registry: &registry,
-            own: &own,
-        };
+        let node = Alone::new();
         let mut invariant = DownIsFinal::default();
         let mut found = Vec::new();
         let told = [
@@ -73,7 +56,7 @@ mod tests {
             let mut findings = Findings { now: Duration::ZERO, found: &mut found };
             let member = Member { node: life("b", number), profile: Profile::default() };
             let event = MemberEvent { member, state };
-            invariant.happened(&node, &Happening::Member(&event), &mut findings);
+            invariant.happened(&node.view(), &Happening::Member(&event), &mut findings);
         }
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].invariant, NAME);

@@ -37,36 +37,22 @@ impl Invariant for LivesGrow {
 mod tests {
     use std::time::Duration;
 
-    use umbel_protocol::{LinkId, Registry, ReplicaLimits};
+    use umbel_protocol::LinkId;
 
+    use super::super::fixture::{Alone, life};
     use super::*;
 
     /// The peers refuse an earlier life by themselves, so this one is shown a doctored history.
     #[test]
     fn an_earlier_life_is_found() {
-        let life = |name: &str, life| NodeId {
-            name: name.parse().unwrap(),
-            incarnation: Incarnation(life),
-        };
-        let (me, up, own, members) =
-            (life("a", 1), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let registry = Registry::new(me.clone(), ReplicaLimits::default());
-        let node = View {
-            id: &me,
-            is_paused: false,
-            awake_since: Duration::ZERO,
-            up: &up,
-            members: &members,
-            registry: &registry,
-            own: &own,
-        };
+        let node = Alone::new();
         let mut invariant = LivesGrow::default();
         let mut found = Vec::new();
         for incarnation in [1, 1, 2, 4, 3] {
             let mut findings = Findings { now: Duration::ZERO, found: &mut found };
             let peer = life("b", incarnation);
             let what = Happening::Up { peer: &peer, link: LinkId(7) };
-            invariant.happened(&node, &what, &mut findings);
+            invariant.happened(&node.view(), &what, &mut findings);
         }
         assert_eq!(found.len(), 1, "{found:?}");
     }
