@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::error::ConfigError;
-pub use self::read::ConfigFormat;
+pub use self::read::{ConfigFormat, ConfigReader};
 use self::step::Step;
 use self::value::{Count, Number, Span};
 use crate::policy::{Placement, Policy};

@@ -29,6 +29,20 @@ pub trait Directory: Send + Sync + 'static {
     fn deregister(&self, view: ServiceView) -> BoxFuture<'_, ()>;
 }
 
+impl<D: Directory + ?Sized> Directory for Arc<D> {
+    fn follow(&self, service: &str) -> Box<dyn Follow> {
+        (**self).follow(service)
+    }
+
+    fn register(&self, view: ServiceView) -> BoxFuture<'_, Result<(), DirectoryError>> {
+        (**self).register(view)
+    }
+
+    fn deregister(&self, view: ServiceView) -> BoxFuture<'_, ()> {
+        (**self).deregister(view)
+    }
+}
+
 /// The instances of a service that can be given work, kept up to date.
 pub trait Follow: Send {
     /// Those that there are now, in an order that is the same while they are. The same list as before

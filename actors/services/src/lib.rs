@@ -105,7 +105,9 @@ mod services;
 
 pub use call::{Call, Context, RequestId};
 pub use chain::{Chain, Next};
-pub use config::{CONFIG_BYTES_MAX, ConfigError, ConfigFormat, ENVIRONMENT_PREFIX, ServicesConfig};
+pub use config::{
+    CONFIG_BYTES_MAX, ConfigError, ConfigFormat, ConfigReader, ENVIRONMENT_PREFIX, ServicesConfig,
+};
 pub use directory::{Directory, DirectoryError, Follow, Instance, LocalDirectory};
 pub use error::{CallError, Executed};
 pub use failure::Failure;

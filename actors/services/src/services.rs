@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use umbel_actors::supervision::StartError;
 use umbel_actors::{AskError, System};
 
@@ -32,7 +32,7 @@ use crate::config::ServicesConfig;
 use crate::directory::{Directory, DirectoryError, Instance, LocalDirectory};
 use crate::error::CallError;
 use crate::figures::Figures;
-use crate::host::{HostOptions, ServiceHost};
+use crate::host::{HostOptions, ServiceChild, ServiceHost, ServiceView};
 use crate::message::ServiceMessage;
 use crate::method::Method;
 use crate::payload::Payload;
@@ -228,20 +228,58 @@ impl ServiceManager {
     /// [`StartServiceError`]; nothing is left of it.
     pub async fn start<S: Service>(
         &self,
-        mut host: ServiceHost<S>,
+        host: ServiceHost<S>,
     ) -> Result<Option<Hosted>, StartServiceError> {
+        let Some(host) = self.configured(host) else { return Ok(None) };
         let inner = &self.inner;
-        if inner.options_of(host.name()).placement == Placement::Remote {
-            return Ok(None);
-        }
-        if let Some(options) = inner.hosts.get(host.name()) {
-            host = host.options(options.clone());
-        }
-        host = host.configured(&inner.config);
         let service = host.start(&inner.system).await?;
         let hosted = Hosted::new(service, inner.handles.directory().clone());
         hosted.register().await?;
         Ok(Some(hosted))
+    }
+
+    /// Declares a service for a supervisor of one's own, as [`ServiceHost::child`], unless the
+    /// configuration has it run on other nodes only: then `None`. Whoever starts it makes it known by
+    /// [`ServiceManager::register`].
+    #[must_use]
+    pub fn child<S: Service>(&self, host: ServiceHost<S>) -> Option<ServiceChild> {
+        Some(self.configured(host)?.child(&self.inner.system))
+    }
+
+    /// Makes an instance known that runs here, as [`Directory::register`].
+    ///
+    /// # Errors
+    /// [`DirectoryError`]
+    pub async fn register(&self, view: &ServiceView) -> Result<(), DirectoryError> {
+        self.inner.handles.directory().register(view.clone()).await
+    }
+
+    /// Has an instance that runs here be given no more work.
+    pub async fn deregister(&self, view: &ServiceView) {
+        self.inner.handles.directory().deregister(view.clone()).await;
+    }
+
+    /// Waits until an instance is among those that can be given work; false where `within` came first.
+    pub async fn until_handed_out(&self, view: &ServiceView, within: Duration) -> bool {
+        let mut follow = self.inner.handles.directory().follow(view.name());
+        let waiting = async {
+            while follow.instances().iter().all(|instance| instance.address != *view.address()) {
+                follow.changed().await;
+            }
+        };
+        timeout(within, waiting).await.is_ok()
+    }
+
+    /// What the configuration says of it goes before what its host says.
+    fn configured<S: Service>(&self, mut host: ServiceHost<S>) -> Option<ServiceHost<S>> {
+        let inner = &self.inner;
+        if inner.options_of(host.name()).placement == Placement::Remote {
+            return None;
+        }
+        if let Some(options) = inner.hosts.get(host.name()) {
+            host = host.options(options.clone());
+        }
+        Some(host.configured(&inner.config))
     }
 
     /// The services whose handles are kept, with the instances that they have now.

@@ -15,7 +15,7 @@ pub enum ConfigError {
         why: io::Error,
     },
     /// The file's name does not say what it is.
-    #[error("{file}: a configuration of services ends in .toml, .yaml or .yml")]
+    #[error("{file}: a configuration ends in .toml, .yaml or .yml")]
     Format {
         /// The file.
         file: String,

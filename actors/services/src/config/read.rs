@@ -8,6 +8,7 @@ use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use serde::de::DeserializeOwned;
 
 use super::{CONFIG_BYTES_MAX, ConfigError, ENVIRONMENT_PREFIX, ServicesConfig};
 
@@ -33,18 +34,7 @@ impl ServicesConfig {
     /// # Errors
     /// [`ConfigError`], which says where what is wrong.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let file = file.as_ref();
-        let shown = file.display().to_string();
-        let format = match file.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => ConfigFormat::Toml,
-            Some("yaml" | "yml") => ConfigFormat::Yaml,
-            _ => return Err(ConfigError::Format { file: shown }),
-        };
-        let text = text(file).map_err(|why| ConfigError::Read { file: shown.clone(), why })?;
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::of(&shown, &text, format, variables)
+        ConfigReader::new(ENVIRONMENT_PREFIX).read(file)
     }
 
     /// Reads a text; those of the variables that begin with [`ENVIRONMENT_PREFIX`] go before it.
@@ -56,24 +46,78 @@ impl ServicesConfig {
         format: ConfigFormat,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        Self::of(NO_FILE, text, format, variables)
+        ConfigReader::new(ENVIRONMENT_PREFIX).parse(text, format, variables)
+    }
+}
+
+/// Reads configurations of any type, from a file and the environment, which goes before the file.
+///
+/// A type should refuse keys that it does not know (serde's `deny_unknown_fields`): then a mistyped
+/// one is told with its line, and with those that there are.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigReader<'a> {
+    prefix: &'a str,
+}
+
+impl<'a> ConfigReader<'a> {
+    /// One that looks at variables that begin with `prefix`. After it stands the path to a key, with
+    /// two underscores between its parts, all in upper case.
+    #[must_use]
+    pub fn new(prefix: &'a str) -> Self {
+        Self { prefix }
     }
 
-    fn of(
+    /// Reads a file, which ends in `.toml`, `.yaml` or `.yml` and has at most [`CONFIG_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says where what is wrong.
+    pub fn read<T: DeserializeOwned + Default>(
+        &self,
+        file: impl AsRef<Path>,
+    ) -> Result<T, ConfigError> {
+        let file = file.as_ref();
+        let shown = file.display().to_string();
+        let format = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => ConfigFormat::Toml,
+            Some("yaml" | "yml") => ConfigFormat::Yaml,
+            _ => return Err(ConfigError::Format { file: shown }),
+        };
+        let text = text(file).map_err(|why| ConfigError::Read { file: shown.clone(), why })?;
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        self.of(&shown, &text, format, variables)
+    }
+
+    /// Reads a text, and `variables` as if they were the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says where what is wrong.
+    pub fn parse<T: DeserializeOwned + Default>(
+        &self,
+        text: &str,
+        format: ConfigFormat,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<T, ConfigError> {
+        self.of(NO_FILE, text, format, variables)
+    }
+
+    fn of<T: DeserializeOwned + Default>(
+        &self,
         file: &str,
         text: &str,
         format: ConfigFormat,
         variables: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<T, ConfigError> {
         // By itself first: only so is it known where in the file something is wrong.
-        let config: Self = match format {
+        let config: T = match format {
             ConfigFormat::Toml => toml::from_str(text).map_err(|why| in_toml(file, text, &why))?,
             ConfigFormat::Yaml => {
                 shallow(file, text)?;
                 yaml(text).map_err(|why| in_yaml(file, &why))?
             }
         };
-        let variables = Variables::of(variables);
+        let variables = Variables::of(self.prefix, variables);
         if variables.0.is_empty() {
             return Ok(config);
         }
@@ -82,7 +126,7 @@ impl ServicesConfig {
             ConfigFormat::Yaml => yaml(text).map_err(|why| in_yaml(file, &why))?,
         };
         let merged = Figment::from(Serialized::defaults(tree)).merge(variables);
-        merged.extract().map_err(in_environment)
+        merged.extract().map_err(|why| in_environment(self.prefix, why))
     }
 }
 
@@ -117,7 +161,7 @@ fn shallow(file: &str, text: &str) -> Result<(), ConfigError> {
 }
 
 /// An empty YAML file is one without keys.
-fn yaml<T: serde::de::DeserializeOwned + Default>(text: &str) -> Result<T, serde_norway::Error> {
+fn yaml<T: DeserializeOwned + Default>(text: &str) -> Result<T, serde_norway::Error> {
     serde_norway::from_str::<Option<T>>(text).map(Option::unwrap_or_default)
 }
 
@@ -136,14 +180,14 @@ fn in_yaml(file: &str, why: &serde_norway::Error) -> ConfigError {
 }
 
 /// The file alone was right: it is a variable.
-fn in_environment(why: figment::Error) -> ConfigError {
+fn in_environment(prefix: &str, why: figment::Error) -> ConfigError {
     let mut path = why.path.clone();
     if let Kind::UnknownField(field, _) = &why.kind
         && path.last() != Some(field)
     {
         path.push(field.clone());
     }
-    let variable = format!("{ENVIRONMENT_PREFIX}{}", path.join("__").to_uppercase());
+    let variable = format!("{prefix}{}", path.join("__").to_uppercase());
     ConfigError::Variable { variable, why: why.kind.to_string() }
 }
 
@@ -151,9 +195,9 @@ fn in_environment(why: figment::Error) -> ConfigError {
 struct Variables(BTreeMap<String, String>);
 
 impl Variables {
-    fn of(all: impl IntoIterator<Item = (String, String)>) -> Self {
+    fn of(prefix: &str, all: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = |(name, value): (String, String)| {
-            let path = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase().replace("__", ".");
+            let path = name.strip_prefix(prefix)?.to_lowercase().replace("__", ".");
             (!path.is_empty()).then_some((path, value))
         };
         Self(all.into_iter().filter_map(ours).collect())
