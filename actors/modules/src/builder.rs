@@ -1,0 +1,191 @@
+//! What a runtime is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use umbel_actors::System;
+use umbel_services::Directory;
+
+use crate::config::RuntimeConfig;
+use crate::error::{BuildError, StartRuntimeError};
+use crate::events::EventBus;
+use crate::module::{Factory, Made, Module};
+use crate::options::RuntimeOptions;
+use crate::order::{OrderError, order};
+use crate::runtime::{Parts, Runtime};
+
+/// What a runtime is made of: modules, configuration, and what it runs on.
+#[must_use = "a builder does nothing until `start`"]
+pub struct RuntimeBuilder {
+    name: String,
+    system: Option<System>,
+    directory: Option<Arc<dyn Directory>>,
+    bus: Option<Arc<dyn EventBus>>,
+    config: RuntimeConfig,
+    options: RuntimeOptions,
+    factories: Vec<Factory>,
+    elsewhere: BTreeSet<String>,
+}
+
+/// Modules that fit together, and that can be started.
+#[must_use = "a plan does nothing until `start`"]
+pub struct Plan {
+    parts: Parts,
+    /// In the order in which they are started.
+    modules: Vec<(String, Made)>,
+}
+
+impl RuntimeBuilder {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            system: None,
+            directory: None,
+            bus: None,
+            config: RuntimeConfig::default(),
+            options: RuntimeOptions::default(),
+            factories: Vec::new(),
+            elsewhere: BTreeSet::new(),
+        }
+    }
+
+    /// Registers a module. `make` is called for each time that it is loaded or reloaded, and once to look
+    /// at it.
+    pub fn module<M: Module>(mut self, make: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        self.factories.push(Factory::new(make));
+        self
+    }
+
+    /// A module that runs in another process, so that those here may require it. One that is registered
+    /// and named here is not started.
+    pub fn elsewhere(mut self, module: impl Into<String>) -> Self {
+        self.elsewhere.insert(module.into());
+        self
+    }
+
+    /// The system to run on. Default: one of its own, with the runtime's name.
+    pub fn system(mut self, system: &System) -> Self {
+        self.system = Some(system.clone());
+        self
+    }
+
+    /// Where services are found and made known. Default: a [`LocalDirectory`](umbel_services::LocalDirectory).
+    pub fn directory(mut self, directory: impl Directory) -> Self {
+        self.directory = Some(Arc::new(directory));
+        self
+    }
+
+    /// Where events are published and heard. Default: [`LocalEvents`](crate::LocalEvents).
+    pub fn events(mut self, bus: impl EventBus) -> Self {
+        self.bus = Some(Arc::new(bus));
+        self
+    }
+
+    /// What a file and the environment say.
+    pub fn config(mut self, config: RuntimeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How modules are treated, where the defaults do not do.
+    pub fn options(mut self, options: RuntimeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Works out the order of the modules.
+    ///
+    /// # Errors
+    /// [`BuildError`]: they do not fit together. Nothing is started.
+    pub fn build(self) -> Result<Plan, BuildError> {
+        let mut made = Vec::new();
+        for factory in &self.factories {
+            let module = factory.make().map_err(BuildError::Make)?;
+            made.push((module.name().to_owned(), module, factory.clone()));
+        }
+        let mut elsewhere = self.elsewhere;
+        elsewhere.extend(self.config.elsewhere.iter().cloned());
+        if let Some(run) = &self.config.run {
+            let is_registered = |name: &String| made.iter().any(|(module, ..)| module == name);
+            if let Some(unknown) = run.iter().find(|name| !is_registered(name)) {
+                return Err(BuildError::Unknown { module: unknown.clone() });
+            }
+            let others = made.iter().filter(|(name, ..)| !run.contains(name));
+            elsewhere.extend(others.map(|(name, ..)| name.clone()));
+        }
+        let mut factories = BTreeMap::new();
+        for (name, _, factory) in &made {
+            if factories.insert(name.clone(), factory.clone()).is_some() {
+                return Err(OrderError::Duplicate { module: name.clone() }.into());
+            }
+        }
+        made.retain(|(name, ..)| !elsewhere.contains(name));
+        let requires: Vec<_> =
+            made.iter().map(|(name, module, _)| (name.clone(), module.requires())).collect();
+        let order = order(&requires, &elsewhere)?;
+        let mut modules: BTreeMap<_, _> =
+            made.into_iter().map(|(name, module, _)| (name, module)).collect();
+        if let Some((name, _)) = modules.iter().find(|(_, module)| module.needs().database) {
+            return Err(BuildError::NoDatabase { module: name.clone() });
+        }
+        let in_order = |name: String| {
+            let module = modules.remove(&name).expect("the order is of these");
+            (name, module)
+        };
+        let modules = order.into_iter().map(in_order).collect();
+        let parts = Parts {
+            name: self.name,
+            system: self.system,
+            directory: self.directory,
+            bus: self.bus,
+            config: self.config,
+            options: self.options,
+            factories,
+            elsewhere,
+        };
+        Ok(Plan { parts, modules })
+    }
+
+    /// Works out the order of the modules and starts them, one after the other.
+    ///
+    /// # Errors
+    /// [`StartRuntimeError`]: nothing is left running.
+    pub async fn start(self) -> Result<Runtime, StartRuntimeError> {
+        self.build()?.start().await
+    }
+}
+
+impl Plan {
+    /// The modules in the order in which they are started.
+    pub fn order(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Starts the modules, one after the other.
+    ///
+    /// # Errors
+    /// [`StartRuntimeError`]: those that were up were stopped again, the last first.
+    pub async fn start(self) -> Result<Runtime, StartRuntimeError> {
+        Runtime::start(self.parts, self.modules.into_iter().map(|(_, module)| module).collect())
+            .await
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("name", &self.name)
+            .field("modules", &self.factories.len())
+            .field("elsewhere", &self.elsewhere)
+            .field("config", &self.config)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.order()).finish()
+    }
+}

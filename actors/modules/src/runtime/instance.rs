@@ -1,0 +1,201 @@
+//! One instance of a module.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout};
+use umbel_actors::{ChildSpec, Supervisor};
+use umbel_services::{Failure, ServiceView};
+
+use super::Shared;
+use super::lifecycle::{Lifecycle, Standing};
+use super::pump::{Pump, Source};
+use crate::context::ModuleContext;
+use crate::error::LoadError;
+use crate::module::Made;
+use crate::offers::Offers;
+use crate::registration::Registration;
+
+/// How often a new instance is asked whether it is healthy.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// One instance of a module: what its `on_register` declared, as a supervisor that can be started.
+pub(crate) struct Instance {
+    pub(super) module: Made,
+    pub(crate) context: ModuleContext,
+    pub(crate) offers: Offers,
+    pub(super) views: Vec<ServiceView>,
+    declaration: Supervisor,
+    standing: Arc<Standing>,
+    /// Whether it is the one that is given work.
+    serves: watch::Sender<bool>,
+    /// How many of its handlers may have an event in hand.
+    busy: watch::Sender<usize>,
+    /// What its handlers of events read, by topic and number.
+    sources: BTreeMap<(&'static str, usize), Source>,
+}
+
+impl Instance {
+    /// Has a module register. Its handlers of events take over the subscriptions of `before`.
+    pub(super) fn prepare(
+        runtime: &Arc<Shared>,
+        module: Made,
+        generation: u64,
+        before: Option<&Self>,
+    ) -> Result<Self, LoadError> {
+        let name = module.name().to_owned();
+        let context = ModuleContext::new(runtime.clone(), &name, module.requires(), generation);
+        let refused = |why| LoadError::Register { module: name.clone(), why };
+        let mut registration = Registration::new(context.clone());
+        module.on_register(&mut registration).map_err(refused)?;
+        if let Some(why) = registration.wrong.take() {
+            return Err(refused(why));
+        }
+        let (serves, busy) = (watch::Sender::new(false), watch::Sender::new(0));
+        let standing = Arc::new(Standing::default());
+        let (restarts, within) = registration.intensity;
+        let mut declaration = Supervisor::new(child_name(&name, generation), registration.strategy)
+            .intensity(restarts, within);
+        for child in registration.children {
+            declaration = declaration.child(child);
+        }
+        let lifecycle = Lifecycle {
+            module: module.clone(),
+            context: context.clone(),
+            standing: standing.clone(),
+        };
+        declaration = declaration.child(lifecycle.child());
+        let mut sources = BTreeMap::new();
+        for (number, (topic, handler)) in registration.handlers.into_iter().enumerate() {
+            let taken_over = before.and_then(|before| before.sources.get(&(topic, number)));
+            let source = match taken_over {
+                Some(source) => source.clone(),
+                None => {
+                    let source = context.events().source(topic);
+                    let source = source.map_err(|why| refused(Failure::from(why)))?;
+                    Arc::new(Mutex::new(source))
+                }
+            };
+            sources.insert((topic, number), source.clone());
+            let (serves, busy, context) = (serves.subscribe(), busy.clone(), context.clone());
+            let pump = Pump { topic, handler, source, serves, busy, context };
+            declaration = declaration.child(pump.child(number));
+        }
+        let (offers, views) = (registration.offers, registration.views);
+        Ok(Self { module, context, offers, views, declaration, standing, serves, busy, sources })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.context.name()
+    }
+
+    /// What its supervisor is called among its siblings.
+    pub(super) fn child_name(&self) -> String {
+        child_name(self.name(), self.context.generation())
+    }
+
+    pub(super) fn child(&self) -> ChildSpec<()> {
+        let declaration = self.declaration.clone();
+        ChildSpec::supervisor(self.child_name(), move || declaration.clone())
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.standing.is_up()
+    }
+
+    /// Why its own hook did not let it start.
+    pub(super) fn failed(&self) -> Option<Failure> {
+        self.standing.failed()
+    }
+
+    /// What it says of itself, and whether its services are well.
+    ///
+    /// # Errors
+    /// Why it cannot do its work.
+    pub(super) async fn health(&self) -> Result<(), Failure> {
+        if !self.is_up() {
+            return Err(Failure::new("it is not up"));
+        }
+        if let Some(ill) = self.views.iter().find(|view| !view.is_well()) {
+            return Err(Failure::new(format!("service '{}' is not well", ill.name())));
+        }
+        let within = self.context.runtime().options.health;
+        let said = timeout(within, self.module.health(&self.context)).await;
+        said.unwrap_or_else(|_| {
+            Err(Failure::new(format!("its health check did not end within {within:?}")))
+        })
+    }
+
+    /// Waits until it is healthy, for `within` at most.
+    ///
+    /// # Errors
+    /// What it said last.
+    pub(super) async fn until_healthy(&self, within: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + within;
+        loop {
+            match self.health().await {
+                Ok(()) => return Ok(()),
+                Err(why) if Instant::now() >= until => return Err(why),
+                Err(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// Makes its services known, and waits until they are handed out.
+    pub(super) async fn make_known(&self, within: Duration) -> Result<(), LoadError> {
+        let services = self.context.services();
+        for view in &self.views {
+            let unlisted = |why: String| LoadError::Unlisted {
+                module: self.name().to_owned(),
+                service: view.name().to_owned(),
+                why,
+            };
+            services.register(view).await.map_err(|why| unlisted(why.to_string()))?;
+            if !services.until_handed_out(view, within).await {
+                return Err(unlisted(format!("it was not handed out within {within:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has its handlers take events, or take no more.
+    pub(super) fn set_serves(&self, serves: bool) {
+        self.serves.send_replace(serves);
+    }
+
+    /// Has it be given no more work, and lets it finish what it has, for `within` at most. Whether it has
+    /// finished all.
+    pub(super) async fn retire(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        self.set_serves(false);
+        for view in &self.views {
+            self.context.services().deregister(view).await;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let mut busy = self.busy.subscribe();
+        let (idle, rested) = tokio::join!(
+            join_all(self.views.iter().map(|view| view.until_idle(left))),
+            timeout(left, async { busy.wait_for(|busy| *busy == 0).await.is_ok() }),
+        );
+        let is_idle = idle.into_iter().all(|idle| idle) && rested.is_ok();
+        if !is_idle {
+            let (module, generation) = (self.name(), self.context.generation());
+            tracing::warn!(target: "umbel::module", module, generation, ?within, "stopped with work left");
+        }
+        is_idle
+    }
+}
+
+fn child_name(module: &str, generation: u64) -> String {
+    format!("{module}#{generation}")
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instance").field(&self.child_name()).finish()
+    }
+}
