@@ -28,6 +28,7 @@ const ALL: &[&str] = &[
     "umbel-cluster",
     "umbel-ractor-cluster",
     "umbel-cluster-services",
+    "umbel-cluster-modules",
     "umbel",
     "umbel-examples",
     "umbel-sims",
@@ -96,6 +97,13 @@ const TABLE: &[Member] = &[
         folder: "cluster/services",
         ours: &["umbel-cluster", "umbel-services", "umbel-actors"],
         ours_in_tests: &[],
+        others: None,
+    },
+    Member {
+        name: "umbel-cluster-modules",
+        folder: "cluster/modules",
+        ours: &["umbel-actors", "umbel-cluster", "umbel-cluster-services", "umbel-modules"],
+        ours_in_tests: &["umbel-services"],
         others: None,
     },
     Member {
