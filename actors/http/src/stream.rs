@@ -186,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
             if this.lingering.poll(0, LINGER, context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            let mut scratch = [0; 4096];
+            let mut scratch = [0; 16 << 10];
             let mut unwanted = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut unwanted))?;
             if unwanted.filled().is_empty() {
