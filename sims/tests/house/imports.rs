@@ -22,6 +22,7 @@ const ALL: &[&str] = &[
     "umbel-supervision",
     "umbel-actors",
     "umbel-derive",
+    "umbel-http",
     "umbel-services",
     "umbel-modules",
     "umbel-protocol",
@@ -55,6 +56,13 @@ const TABLE: &[Member] = &[
         ours: &[],
         ours_in_tests: &[],
         others: Some(&["proc-macro2", "quote", "syn"]),
+    },
+    Member {
+        name: "umbel-http",
+        folder: "actors/http",
+        ours: &[],
+        ours_in_tests: &[],
+        others: None,
     },
     Member {
         name: "umbel-services",
