@@ -76,9 +76,17 @@ pub(super) fn parse(text: &str) -> Result<DatabaseUrl, String> {
         let mode = if on_this_machine(&host) { "prefer" } else { "verify-full" };
         url.query_pairs_mut().append_pair("sslmode", mode);
     }
-    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    let shown = format!("postgres://{user}{host}{port}/{}", database.unwrap_or_default());
+    let database = database.unwrap_or_default();
+    let or_none = |text: Option<String>| text.unwrap_or_default();
+    let shown = if host.starts_with('/') {
+        let user = or_none(user.map(|user| format!("&user={user}")));
+        let port = or_none(port.map(|port| format!("&port={port}")));
+        format!("postgres:///{database}?host={host}{port}{user}")
+    } else {
+        let user = or_none(user.map(|user| format!("{user}@")));
+        let port = or_none(port.map(|port| format!(":{port}")));
+        format!("postgres://{user}{host}{port}/{database}")
+    };
     Ok(DatabaseUrl { place: Place::Server(url), shown: shown.escape_debug().to_string() })
 }
 

@@ -80,6 +80,9 @@ fn a_password_is_not_shown() {
         assert_eq!(url.to_string(), "postgres://shop@db.example.org:5433/shop");
         assert_eq!(format!("{url:?}"), "DatabaseUrl(\"postgres://shop@db.example.org:5433/shop\")");
     }
+    let socket = "postgres:///shop?password=secret&user=shop&host=/run/postgresql&port=1";
+    let shown = "postgres:///shop?host=/run/postgresql&port=1&user=shop";
+    assert_eq!(parse(socket).unwrap().to_string(), shown);
     for text in ["postgres://u:secret@host:x/", "postgres://u:secret/y@host/z", "u:secret@host"] {
         let told = format!("{0} {0:?}", parse(text).unwrap_err());
         assert!(!told.contains("secret"), "{told}");
