@@ -118,7 +118,8 @@ impl Routes {
         }
         let prefix: Arc<str> = prefix.into();
         let generation = Generation::new(&prefix, router);
-        self.change(|table| table.insert(prefix.clone(), generation))?;
+        // A router may own what is mounted elsewhere: it is not dropped while the table is changed.
+        self.change(|table| table.insert(prefix.clone(), generation.clone()))?;
         Ok(Mounted { routes: self.clone(), prefix, is_kept: false })
     }
 

@@ -44,8 +44,8 @@ async fn who_asks_no_more_is_closed_after_the_idle_time_and_not_before() {
     let routes = Routes::new();
     let options = HttpOptions {
         // The time for a head must not be counted while nothing is asked.
-        head_wait: Duration::from_millis(100),
-        idle: Duration::from_millis(600),
+        head_wait: Duration::from_millis(300),
+        idle: Duration::from_secs(1),
         ..HttpOptions::default()
     };
     let server = serve(&routes, options).await;
@@ -56,7 +56,7 @@ async fn who_asks_no_more_is_closed_after_the_idle_time_and_not_before() {
     }
     let begun = Instant::now();
     assert_eq!(client.rest().await, "");
-    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

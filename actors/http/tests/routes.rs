@@ -199,6 +199,20 @@ async fn a_router_is_in_use_until_its_stream_has_ended() {
 }
 
 #[tokio::test]
+async fn a_router_may_own_what_else_is_mounted() {
+    let routes = Routes::new();
+    let owning = |inner: &str| {
+        let inner = Arc::new(routes.mount(inner, says("inner")).unwrap());
+        Router::new().route("/", get(|| async { "outer" })).layer(axum::Extension(inner))
+    };
+    let outer = routes.mount("/outer", owning("/inner")).unwrap();
+    routes.mount("/outer", owning("/other")).unwrap_err();
+    assert_eq!(routes.prefixes().len(), 2, "what was refused has gone, with what it owned");
+    assert!(outer.unmount().is_idle());
+    assert_eq!(routes.prefixes().len(), 0);
+}
+
+#[tokio::test]
 async fn errors_of_routers_and_extractors_are_problems() {
     let routes = Routes::new();
     let server = serve(&routes, HttpOptions::default()).await;

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::StatusCode;
 use axum::routing::get;
+use hyper_util::rt::TokioIo;
 use reqwest::Client;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -211,4 +213,38 @@ async fn it_listens_where_it_is_told_to_or_says_why_not() {
     }
     let refused = HttpServer::builder(routes).start().await.unwrap_err();
     assert!(matches!(refused, StartError::NoAddress));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_upgraded_has_its_place_and_its_own_pace() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let routes = Routes::new();
+    let short = Duration::from_millis(300);
+    let options = HttpOptions { idle: short, head_wait: short, ..HttpOptions::default() };
+    let server = serve(&routes, options).await;
+    let upgrade = get(|mut request: Request| async move {
+        let upgraded = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut echoing = TokioIo::new(upgraded.await.expect("the client goes on"));
+            let mut byte = [0];
+            while echoing.read_exact(&mut byte).await.is_ok() {
+                echoing.write_all(&byte).await.expect("the client listens");
+            }
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+    });
+    let mounted = routes.mount("/echo", Router::new().route("/", upgrade)).unwrap();
+    let mut client = Raw::connect(&server).await;
+    client
+        .send("GET /echo HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+        .await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101"));
+    assert!(mounted.unmount().idle(LONG).await, "its handler has answered");
+    // Longer than a client may be silent that speaks HTTP.
+    tokio::time::sleep(3 * short).await;
+    client.send("x").await;
+    assert_eq!(client.0.read_u8().await.unwrap(), b'x');
+    assert_eq!(server.connections(), 1);
+    drop(client);
+    until(|| server.connections() == 0).await;
 }

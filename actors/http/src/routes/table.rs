@@ -144,7 +144,7 @@ mod tests {
     fn what_overlaps_is_refused_by_name() {
         let mut table = table(&["/a/b", "/a/b-c", "/shop"]);
         for (prefix, by) in
-            [("/a", "/a/b"), ("/a/b", "/a/b"), ("/a/b/c", "/a/b"), ("/shop/x/y", "/shop")]
+            [("/a", "/a/b-c"), ("/a/b", "/a/b"), ("/a/b/c", "/a/b"), ("/shop/x/y", "/shop")]
         {
             let refused = table.insert(prefix.into(), String::new()).unwrap_err();
             assert_eq!(refused, MountError::Taken { prefix: prefix.into(), by: by.into() });
