@@ -7,12 +7,18 @@ use std::sync::Arc;
 use umbel_actors::System;
 use umbel_services::Directory;
 
+#[cfg(feature = "http")]
+use crate::config::HttpConfig;
 use crate::config::RuntimeConfig;
 use crate::error::{BuildError, StartRuntimeError};
 use crate::events::EventBus;
 use crate::module::{Factory, Made, Module};
 use crate::options::RuntimeOptions;
 use crate::order::{OrderError, order};
+#[cfg(feature = "database")]
+use crate::runtime::DatabaseParts;
+#[cfg(feature = "http")]
+use crate::runtime::HttpParts;
 use crate::runtime::{Parts, Runtime};
 
 /// What a runtime is made of: modules, configuration, and what it runs on.
@@ -26,6 +32,10 @@ pub struct RuntimeBuilder {
     options: RuntimeOptions,
     factories: Vec<Factory>,
     elsewhere: BTreeSet<String>,
+    #[cfg(feature = "database")]
+    database: Option<umbel_database::Database>,
+    #[cfg(feature = "http")]
+    http: HttpParts,
 }
 
 /// Modules that fit together, and that can be started.
@@ -47,6 +57,10 @@ impl RuntimeBuilder {
             options: RuntimeOptions::default(),
             factories: Vec::new(),
             elsewhere: BTreeSet::new(),
+            #[cfg(feature = "database")]
+            database: None,
+            #[cfg(feature = "http")]
+            http: HttpParts::default(),
         }
     }
 
@@ -94,6 +108,46 @@ impl RuntimeBuilder {
         self
     }
 
+    /// The modules' database. Default: what the configuration says, and the SQLite file `<runtime>.db` in
+    /// the working directory where it says nothing and a module needs one.
+    #[cfg(feature = "database")]
+    pub fn database(mut self, database: umbel_database::Database) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// Serves the modules' routes, and an admin API where that is said. Default: what the configuration
+    /// says.
+    #[cfg(feature = "http")]
+    pub fn http(mut self, config: HttpConfig) -> Self {
+        self.http.config = Some(config);
+        self
+    }
+
+    /// The bounds of the HTTP servers, where the defaults do not do.
+    #[cfg(feature = "http")]
+    pub fn http_options(mut self, options: umbel_http::HttpOptions) -> Self {
+        self.http.options = options;
+        self
+    }
+
+    /// What `/metrics` tells. Without it there is nothing.
+    #[cfg(feature = "http")]
+    pub fn metrics(mut self, metrics: umbel_http::Metrics) -> Self {
+        self.http.metrics = Some(metrics);
+        self
+    }
+
+    /// What the routes of each module go through before they are mounted: tower layers, say.
+    #[cfg(feature = "http")]
+    pub fn routes_through(
+        mut self,
+        layering: impl Fn(axum::Router) -> axum::Router + Send + Sync + 'static,
+    ) -> Self {
+        self.http.layering = Some(Arc::new(layering));
+        self
+    }
+
     /// Works out the order of the modules.
     ///
     /// # Errors
@@ -126,8 +180,11 @@ impl RuntimeBuilder {
         let order = order(&requires, &elsewhere)?;
         let mut modules: BTreeMap<_, _> =
             made.into_iter().map(|(name, module, _)| (name, module)).collect();
-        if let Some((name, _)) = modules.iter().find(|(_, module)| module.needs().database) {
-            return Err(BuildError::NoDatabase { module: name.clone() });
+        let needs = modules.iter().find(|(_, module)| module.needs_database());
+        let needs = needs.map(|(name, _)| name.clone());
+        #[cfg(not(feature = "database"))]
+        if let Some(module) = needs {
+            return Err(BuildError::NoDatabase { module });
         }
         let in_order = |name: String| {
             let module = modules.remove(&name).expect("the order is of these");
@@ -135,6 +192,20 @@ impl RuntimeBuilder {
         };
         let modules = order.into_iter().map(in_order).collect();
         let parts = Parts {
+            #[cfg(feature = "database")]
+            database: DatabaseParts {
+                url: match &self.config.database {
+                    Some(config) => Some(config.url.clone()),
+                    None => needs
+                        .map(|_| umbel_database::DatabaseUrl::file(format!("{}.db", self.name))),
+                },
+                open: self.database,
+            },
+            #[cfg(feature = "http")]
+            http: HttpParts {
+                config: self.http.config.or_else(|| self.config.http.clone()),
+                ..self.http
+            },
             name: self.name,
             system: self.system,
             directory: self.directory,

@@ -32,7 +32,7 @@ pub const ENVIRONMENT_PREFIX: &str = "UMBEL_RUNTIME_";
 ///
 /// Keys that there are not are refused, with their line. So that no secret is printed by mistake,
 /// `Debug` shows the modules' sections by name only.
-#[derive(Clone, Default, PartialEq, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 #[non_exhaustive]
 pub struct RuntimeConfig {
@@ -47,6 +47,91 @@ pub struct RuntimeConfig {
     /// How services are called and run.
     #[serde(default)]
     pub services: ServicesConfig,
+    /// The modules' database. Without it, modules that need one get the SQLite file `<runtime>.db` in the
+    /// working directory.
+    #[cfg(feature = "database")]
+    pub database: Option<DatabaseConfig>,
+    /// The HTTP server with the modules' routes. None, unless it is said.
+    #[cfg(feature = "http")]
+    pub http: Option<HttpConfig>,
+}
+
+/// A runtime's database.
+#[cfg(feature = "database")]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[non_exhaustive]
+pub struct DatabaseConfig {
+    /// Where it is. Its password is not shown.
+    pub url: umbel_database::DatabaseUrl,
+}
+
+/// A runtime's HTTP server.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[non_exhaustive]
+pub struct HttpConfig {
+    /// Where it listens, as `127.0.0.1:8080`. Port 0 is any that is free.
+    pub listen: String,
+    /// Another server, by which modules are loaded, unloaded and reloaded. None, unless it is said.
+    pub admin: Option<AdminConfig>,
+}
+
+/// Where the admin API of a runtime is.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[non_exhaustive]
+pub struct AdminConfig {
+    /// Where it listens. Default: [`ADMIN_ADDRESS`], which no other machine reaches.
+    #[serde(default = "admin_address")]
+    pub listen: String,
+    /// Who shows it is let in, in the header `Authorization: Bearer <token>`. It is not shown.
+    pub token: umbel_http::Secret,
+}
+
+/// Where the admin API listens unless it is said otherwise.
+#[cfg(feature = "http")]
+pub const ADMIN_ADDRESS: &str = "127.0.0.1:7480";
+
+#[cfg(feature = "http")]
+fn admin_address() -> String {
+    ADMIN_ADDRESS.to_owned()
+}
+
+#[cfg(feature = "database")]
+impl DatabaseConfig {
+    /// A database at this place.
+    #[must_use]
+    pub fn new(url: umbel_database::DatabaseUrl) -> Self {
+        Self { url }
+    }
+}
+
+#[cfg(feature = "http")]
+impl HttpConfig {
+    /// A server that listens there, without an admin API.
+    pub fn new(listen: impl Into<String>) -> Self {
+        Self { listen: listen.into(), admin: None }
+    }
+
+    /// The same with an admin API at [`ADMIN_ADDRESS`], for whoever shows the token.
+    #[must_use]
+    pub fn admin(self, token: impl Into<umbel_http::Secret>) -> Self {
+        self.admin_at(ADMIN_ADDRESS, token)
+    }
+
+    /// The same with an admin API that listens there, for whoever shows the token.
+    #[must_use]
+    pub fn admin_at(
+        mut self,
+        listen: impl Into<String>,
+        token: impl Into<umbel_http::Secret>,
+    ) -> Self {
+        self.admin = Some(AdminConfig { listen: listen.into(), token: token.into() });
+        self
+    }
 }
 
 impl RuntimeConfig {
@@ -74,11 +159,16 @@ impl RuntimeConfig {
 
 impl std::fmt::Debug for RuntimeConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RuntimeConfig")
+        let mut shown = f.debug_struct("RuntimeConfig");
+        shown
             .field("run", &self.run)
             .field("elsewhere", &self.elsewhere)
             .field("modules", &self.modules.keys())
-            .field("services", &self.services)
-            .finish()
+            .field("services", &self.services);
+        #[cfg(feature = "database")]
+        shown.field("database", &self.database);
+        #[cfg(feature = "http")]
+        shown.field("http", &self.http);
+        shown.finish()
     }
 }

@@ -33,6 +33,15 @@ pub struct SectionError {
     pub why: String,
 }
 
+/// A module asks for a database, and the runtime has none.
+#[cfg(feature = "database")]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the runtime has no database: module '{module}' does not say that it needs one")]
+pub struct NoDatabase {
+    /// The module.
+    pub module: String,
+}
+
 impl ModuleContext {
     pub(crate) fn new(
         runtime: Arc<Shared>,
@@ -108,6 +117,16 @@ impl ModuleContext {
             return Err(OfferError::NotHere { module: module.to_owned() });
         };
         loaded.current().offers.get(module, key)
+    }
+
+    /// The runtime's database.
+    ///
+    /// # Errors
+    /// [`NoDatabase`]: the module does not say that it [needs](crate::Needs) one.
+    #[cfg(feature = "database")]
+    pub fn database(&self) -> Result<&umbel_database::Database, NoDatabase> {
+        let database = self.runtime.database.as_ref();
+        database.ok_or_else(|| NoDatabase { module: self.module.to_string() })
     }
 
     /// The name of an actor or a supervisor of this module, as it is known in the system: each

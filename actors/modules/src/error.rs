@@ -16,8 +16,8 @@ pub enum BuildError {
     /// A module could not be made.
     #[error("a module could not be made: {0}")]
     Make(Failure),
-    /// A module needs a database, and the runtime has none.
-    #[error("module '{module}' needs a database, but none is configured")]
+    /// A module needs a database, and this program was built without.
+    #[error("module '{module}' needs a database: build with umbel-modules' feature `database`")]
     NoDatabase {
         /// The module.
         module: String,
@@ -64,8 +64,8 @@ pub enum LoadError {
         /// What it requires.
         requires: String,
     },
-    /// It needs a database, and the runtime has none.
-    #[error("module '{module}' needs a database, but none is configured")]
+    /// It needs a database, and the runtime was started without one.
+    #[error("module '{module}' needs a database, but the runtime was started without one")]
     NoDatabase {
         /// The module.
         module: String,
@@ -98,6 +98,19 @@ pub enum LoadError {
         /// Why.
         why: String,
     },
+    /// Its routes were not mounted.
+    #[cfg(feature = "http")]
+    #[error("module '{module}': {why}")]
+    Mount {
+        /// The module.
+        module: String,
+        /// Why.
+        why: umbel_http::MountError,
+    },
+    /// Its part of the database is not as it needs it.
+    #[cfg(feature = "database")]
+    #[error(transparent)]
+    Migrate(#[from] umbel_database::MigrateError),
     /// The runtime is shutting down, or has failed.
     #[error("the runtime has stopped")]
     Stopped,
@@ -190,6 +203,18 @@ pub enum StartRuntimeError {
     /// Its supervisor did not start.
     #[error(transparent)]
     Supervisor(#[from] StartError),
+    /// The database cannot be used.
+    #[cfg(feature = "database")]
+    #[error("the runtime's database cannot be used: {0}")]
+    Database(#[from] umbel_database::OpenError),
+    /// It does not listen for HTTP.
+    #[cfg(feature = "http")]
+    #[error(transparent)]
+    Http(#[from] umbel_http::StartError),
+    /// The admin API would have no guard.
+    #[cfg(feature = "http")]
+    #[error("the admin API's token guards nothing: {0}")]
+    Token(#[from] umbel_http::BearerError),
 }
 
 fn listed(names: &[String]) -> String {

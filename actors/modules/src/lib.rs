@@ -119,7 +119,13 @@ mod runtime;
 mod view;
 
 pub use builder::{Plan, RuntimeBuilder};
+#[cfg(feature = "database")]
+pub use config::DatabaseConfig;
+#[cfg(feature = "http")]
+pub use config::{ADMIN_ADDRESS, AdminConfig, HttpConfig};
 pub use config::{ENVIRONMENT_PREFIX, RuntimeConfig};
+#[cfg(feature = "database")]
+pub use context::NoDatabase;
 pub use context::{ModuleContext, SectionError};
 pub use error::{BuildError, LoadError, ReplaceError, StartRuntimeError, UnloadError};
 pub use events::{

@@ -32,6 +32,29 @@ pub trait Module: Send + Sync + 'static {
         Needs::default()
     }
 
+    /// What its part of the database needs, step by step. Run before it is registered, each step once on
+    /// a database; those of the modules that it requires have run by then. While a new instance takes over,
+    /// the old one works on the new schema: so add, and take away with a later version only.
+    #[cfg(feature = "database")]
+    fn migrations(&self) -> &[umbel_database::Migration] {
+        &[]
+    }
+
+    /// What it answers on the runtime's HTTP server, under [`prefix`](Module::prefix), from when it is up
+    /// until it is stopped. Nothing is mounted where it has no routes. Called after
+    /// [`on_register`](Module::on_register), once for each instance.
+    #[cfg(feature = "http")]
+    fn routes(&self, context: &ModuleContext) -> axum::Router {
+        let _ = context;
+        axum::Router::new()
+    }
+
+    /// Under which path its routes are. Default: `/` and its name.
+    #[cfg(feature = "http")]
+    fn prefix(&self) -> String {
+        format!("/{}", self.name())
+    }
+
     /// Declares what it consists of. Nothing runs yet.
     ///
     /// # Errors
@@ -115,10 +138,27 @@ pub(crate) trait AnyModule: Send + Sync {
     fn name(&self) -> &str;
     fn requires(&self) -> Vec<String>;
     fn needs(&self) -> Needs;
+    #[cfg(feature = "database")]
+    fn migrations(&self) -> &[umbel_database::Migration];
+    #[cfg(feature = "http")]
+    fn routes(&self, context: &ModuleContext) -> Result<axum::Router, Failure>;
+    #[cfg(feature = "http")]
+    fn prefix(&self) -> String;
     fn on_register(&self, module: &mut Registration) -> Result<(), Failure>;
     fn on_startup<'a>(&'a self, context: &'a ModuleContext) -> BoxFuture<'a, Result<(), Failure>>;
     fn on_shutdown<'a>(&'a self, context: &'a ModuleContext) -> BoxFuture<'a, Result<(), Failure>>;
     fn health<'a>(&'a self, context: &'a ModuleContext) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+impl dyn AnyModule {
+    /// Whether it needs a database, by its own word or because it has migrations.
+    pub(crate) fn needs_database(&self) -> bool {
+        #[cfg(feature = "database")]
+        if !self.migrations().is_empty() {
+            return true;
+        }
+        self.needs().database
+    }
 }
 
 impl<M: Module> AnyModule for M {
@@ -132,6 +172,23 @@ impl<M: Module> AnyModule for M {
 
     fn needs(&self) -> Needs {
         Module::needs(self)
+    }
+
+    #[cfg(feature = "database")]
+    fn migrations(&self) -> &[umbel_database::Migration] {
+        Module::migrations(self)
+    }
+
+    #[cfg(feature = "http")]
+    fn routes(&self, context: &ModuleContext) -> Result<axum::Router, Failure> {
+        // axum panics where two routes overlap.
+        catch_unwind(AssertUnwindSafe(|| Module::routes(self, context)))
+            .map_err(|panic| panicked(&*panic))
+    }
+
+    #[cfg(feature = "http")]
+    fn prefix(&self) -> String {
+        Module::prefix(self)
     }
 
     fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {

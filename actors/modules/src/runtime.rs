@@ -1,5 +1,7 @@
 //! Modules that run.
 
+#[cfg(feature = "http")]
+mod http;
 mod instance;
 mod lifecycle;
 mod operation;
@@ -8,7 +10,7 @@ mod pump;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,6 +19,10 @@ use parking_lot::Mutex;
 use umbel_actors::{Strategy, Subscription, Supervisor, SupervisorRef, System};
 use umbel_services::{Directory, ServiceManager};
 
+#[cfg(feature = "http")]
+pub(crate) use self::http::HttpParts;
+#[cfg(feature = "http")]
+use self::http::{Http, Mount};
 pub(crate) use self::instance::Instance;
 use crate::builder::RuntimeBuilder;
 use crate::config::RuntimeConfig;
@@ -58,6 +64,31 @@ pub(crate) struct Parts {
     pub(crate) options: RuntimeOptions,
     pub(crate) factories: BTreeMap<String, Factory>,
     pub(crate) elsewhere: BTreeSet<String>,
+    #[cfg(feature = "database")]
+    pub(crate) database: DatabaseParts,
+    #[cfg(feature = "http")]
+    pub(crate) http: HttpParts,
+}
+
+/// Where the modules' database is, if there is one, or the database itself.
+#[cfg(feature = "database")]
+pub(crate) struct DatabaseParts {
+    pub(crate) url: Option<umbel_database::DatabaseUrl>,
+    pub(crate) open: Option<umbel_database::Database>,
+}
+
+#[cfg(feature = "database")]
+impl DatabaseParts {
+    async fn open(self) -> Result<Option<umbel_database::Database>, umbel_database::OpenError> {
+        match (self.open, self.url) {
+            (Some(database), _) => Ok(Some(database)),
+            (None, Some(url)) => {
+                let options = umbel_database::DatabaseOptions::new(url);
+                umbel_database::Database::open_with(options).await.map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// What the runtime and its modules share.
@@ -76,7 +107,13 @@ pub(crate) struct Shared {
     supervisor: ArcSwapOption<SupervisorRef>,
     /// Held by what changes the modules.
     changing: tokio::sync::Mutex<()>,
+    /// Whether all modules that it was built of are up.
+    is_started: AtomicBool,
     is_stopped: AtomicBool,
+    #[cfg(feature = "database")]
+    pub(crate) database: Option<umbel_database::Database>,
+    #[cfg(feature = "http")]
+    http: Http,
 }
 
 /// A module that is loaded, whichever instance of it serves.
@@ -85,6 +122,8 @@ pub(crate) struct Loaded {
     instance: ArcSwap<Instance>,
     /// How many instances there were.
     generations: AtomicU64,
+    #[cfg(feature = "http")]
+    mount: Mount,
 }
 
 impl Loaded {
@@ -114,6 +153,25 @@ impl Shared {
         others.map(|loaded| loaded.name.clone()).collect()
     }
 
+    async fn health(&self) -> Vec<ModuleHealth> {
+        let table = self.table.load_full();
+        let asked = table.iter().map(|loaded| async {
+            let why = loaded.current().health().await.err().map(|why| why.to_string());
+            ModuleHealth { module: loaded.name.clone(), why }
+        });
+        join_all(asked).await
+    }
+
+    /// Whether it has been started, and has not stopped.
+    #[cfg(feature = "http")]
+    fn is_ready(&self) -> Result<(), String> {
+        match (self.is_started.load(Ordering::Acquire), self.is_stopped.load(Ordering::Acquire)) {
+            (_, true) => Err("it has stopped".to_owned()),
+            (false, false) => Err("it is starting".to_owned()),
+            (true, false) => Ok(()),
+        }
+    }
+
     fn tell(&self, module: &str, generation: u64, what: Change) {
         tracing::info!(target: "umbel::module", runtime = %self.name, module, generation, ?what, "changed");
         if let Ok(topic) = self.system.topic(MODULE_CHANGES) {
@@ -129,6 +187,8 @@ impl Runtime {
     }
 
     pub(crate) async fn start(parts: Parts, modules: Vec<Made>) -> Result<Self, StartRuntimeError> {
+        #[cfg(feature = "database")]
+        let database = parts.database.open().await?;
         let system = parts.system.unwrap_or_else(|| System::new(parts.name.as_str()));
         let mut services = ServiceManager::builder(&system).config(parts.config.services.clone());
         if let Some(directory) = parts.directory {
@@ -146,8 +206,16 @@ impl Runtime {
             table: ArcSwap::default(),
             supervisor: ArcSwapOption::empty(),
             changing: tokio::sync::Mutex::default(),
+            is_started: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
+            #[cfg(feature = "database")]
+            database,
+            #[cfg(feature = "http")]
+            http: Http::new(parts.http.layering.clone()),
         });
+        // Before the modules: whoever asks is told that it is not ready yet.
+        #[cfg(feature = "http")]
+        shared.serve(parts.http).await?;
         let (restarts, within) = shared.options.intensity;
         let supervisor = Supervisor::new(format!("runtime/{}", shared.name), Strategy::RestForOne)
             .intensity(restarts, within);
@@ -162,6 +230,7 @@ impl Runtime {
                 return Err(why.into());
             }
         }
+        runtime.shared.is_started.store(true, Ordering::Release);
         Ok(runtime)
     }
 
@@ -240,12 +309,21 @@ impl Runtime {
     /// Asks all loaded modules whether they can do their work, each for
     /// [`RuntimeOptions::health`] at most.
     pub async fn health(&self) -> Vec<ModuleHealth> {
-        let table = self.shared.table.load_full();
-        let asked = table.iter().map(|loaded| async {
-            let why = loaded.current().health().await.err().map(|why| why.to_string());
-            ModuleHealth { module: loaded.name.clone(), why }
-        });
-        join_all(asked).await
+        self.shared.health().await
+    }
+
+    /// The modules' database, where there is one.
+    #[cfg(feature = "database")]
+    #[must_use]
+    pub fn database(&self) -> Option<&umbel_database::Database> {
+        self.shared.database.as_ref()
+    }
+
+    /// Where the modules' routes are served, and where the admin API is; empty where they are not.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_addresses(&self) -> [Vec<std::net::SocketAddr>; 2] {
+        self.shared.http.addresses()
     }
 
     /// Registers a module and loads it, as the last. To load one again that was unloaded, see

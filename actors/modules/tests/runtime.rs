@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use support::{Ask, AskOther, FAULTS_OF_START, Fault, Log, Part, Placed, impatient, until};
 use umbel_actors::System;
+use umbel_modules::Failure;
 use umbel_modules::{
     Change, Dependents, LoadError, Module, ModuleContext, ModuleState, OfferError, Registration,
     Runtime, UnloadError,
 };
-use umbel_modules::{Failure, Needs};
 
 fn shop(log: &Log) -> umbel_modules::RuntimeBuilder {
     let (ordering, catalog, infra) = (log.clone(), log.clone(), log.clone());
@@ -113,20 +113,24 @@ fn modules_that_do_not_fit_together_are_refused_before_anything_runs() {
     assert!(why.starts_with("modules require one another in a circle: "), "{why}");
     let path: Vec<_> = why.split(": ").nth(1).unwrap().split(" -> ").collect();
     assert_eq!((path.len(), path.first()), (4, path.last()), "{why}");
+}
 
+#[cfg(not(feature = "database"))]
+#[test]
+fn a_module_that_needs_a_database_is_refused_where_there_can_be_none() {
     struct Hungry;
     impl Module for Hungry {
         fn name(&self) -> &str {
             "hungry"
         }
         fn needs(&self) -> Needs {
-            Needs::database()
+            umbel_modules::Needs::database()
         }
     }
     let hungry = Runtime::builder("shop").module(|| Hungry).build();
     assert_eq!(
         hungry.unwrap_err().to_string(),
-        "module 'hungry' needs a database, but none is configured",
+        "module 'hungry' needs a database: build with umbel-modules' feature `database`",
     );
 }
 

@@ -74,7 +74,7 @@ const TABLE: &[Member] = &[
     Member {
         name: "umbel-modules",
         folder: "actors/modules",
-        ours: &["umbel-actors", "umbel-services"],
+        ours: &["umbel-actors", "umbel-services", "umbel-database", "umbel-http"],
         ours_in_tests: &[],
         others: None,
     },

@@ -34,16 +34,28 @@ impl Shared {
             return Err(LoadError::Loaded { module });
         }
         self.check(&made)?;
+        #[cfg(feature = "database")]
+        self.migrate(&made).await?;
         let instance = Instance::prepare(self, made, 1, None)?;
+        #[cfg(feature = "http")]
+        let routes = self.http.prepare(&instance)?;
         let loaded = Arc::new(Loaded {
             name: module.clone(),
             instance: ArcSwap::from_pointee(instance),
             generations: AtomicU64::new(1),
+            #[cfg(feature = "http")]
+            mount: Default::default(),
         });
         let instance = loaded.current();
         let started = supervisor.start_child(holder(&loaded)).await;
         started.map_err(|why| not_started(&instance, why))?;
-        if let Err(why) = instance.make_known(self.options.healthy).await {
+        let known = instance.make_known(self.options.healthy).await;
+        #[cfg(feature = "http")]
+        let known = match known {
+            Ok(()) => self.http.mount(&module, &loaded.mount, routes).map(drop),
+            failed => failed,
+        };
+        if let Err(why) = known {
             instance.retire(self.options.drain).await;
             drop_child(&supervisor, module).await;
             return Err(why);
@@ -84,6 +96,10 @@ impl Shared {
             return;
         };
         let instance = loaded.current();
+        #[cfg(feature = "http")]
+        if let Ok(Some(retired)) = self.http.mount(module, &loaded.mount, None) {
+            retired.idle(self.options.drain).await;
+        }
         instance.retire(self.options.drain).await;
         drop_child(&supervisor, module.to_owned()).await;
         let mut table = Vec::clone(&self.table.load());
@@ -108,13 +124,30 @@ impl Shared {
         }
         self.check(&made)?;
         self.check_order(module, &made)?;
+        #[cfg(feature = "database")]
+        self.migrate(&made).await?;
         let old = loaded.current();
         let generation = loaded.generations.fetch_add(1, Ordering::Relaxed) + 1;
         let new = Arc::new(Instance::prepare(self, made, generation, Some(&old))?);
         let restarting = || ReplaceError::Restarting { module: named.clone() };
         let holder = supervisor.supervisor(module).await;
         let holder = holder.ok().flatten().ok_or_else(restarting)?;
+        #[cfg(feature = "http")]
+        let routes = self.http.prepare(&new)?;
         let outcome = self.start_beside(&holder, &new).await;
+        #[cfg(feature = "http")]
+        let mut retired = None;
+        #[cfg(feature = "http")]
+        let outcome = match outcome {
+            Ok(()) => match self.http.mount(module, &loaded.mount, routes) {
+                Ok(old) => {
+                    retired = old;
+                    Ok(())
+                }
+                Err(why) => Err(why.into()),
+            },
+            failed => failed,
+        };
         if let Err(why) = outcome {
             new.retire(Duration::ZERO).await;
             drop_child(&holder, new.child_name()).await;
@@ -126,6 +159,11 @@ impl Shared {
         old.set_serves(false);
         new.set_serves(true);
         self.tell(module, generation, Change::Replaced);
+        // Its requests may call its services.
+        #[cfg(feature = "http")]
+        if let Some(retired) = retired {
+            retired.idle(self.options.drain).await;
+        }
         old.retire(self.options.drain).await;
         drop_child(&holder, old.child_name()).await;
         Ok(())
@@ -146,6 +184,8 @@ impl Shared {
     }
 
     pub(super) async fn shut_down(&self) {
+        #[cfg(feature = "http")]
+        self.http.shut_down(self.options.drain).await;
         let names: Vec<_> = self.table.load().iter().map(|loaded| loaded.name.clone()).collect();
         for module in names.iter().rev() {
             self.stop(module).await;
@@ -154,6 +194,21 @@ impl Shared {
         if let Some(supervisor) = self.supervisor.load_full() {
             supervisor.stop_within(LAST_STOP).await;
         }
+        #[cfg(feature = "database")]
+        if let Some(database) = &self.database
+            && let Err(why) = database.close().await
+        {
+            tracing::warn!(target: "umbel::module", %why, "the database was not closed in order");
+        }
+    }
+
+    /// Brings a module's part of the database up to date.
+    #[cfg(feature = "database")]
+    async fn migrate(&self, made: &Made) -> Result<(), LoadError> {
+        if let Some(database) = &self.database {
+            database.migrate(made.name(), made.migrations()).await?;
+        }
+        Ok(())
     }
 
     /// When the supervisor ends, nothing is loaded any more.
@@ -180,7 +235,11 @@ impl Shared {
         if let Some(requires) = made.requires().into_iter().find(|one| !is_there(one)) {
             return Err(LoadError::Missing { module: module.to_owned(), requires });
         }
-        if made.needs().database {
+        #[cfg(feature = "database")]
+        let has_database = self.database.is_some();
+        #[cfg(not(feature = "database"))]
+        let has_database = false;
+        if made.needs_database() && !has_database {
             return Err(LoadError::NoDatabase { module: module.to_owned() });
         }
         Ok(())
