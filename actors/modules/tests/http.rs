@@ -86,7 +86,8 @@ impl Site {
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
-        let answer = self.client.get(format!("http://{}{path}", self.modules)).send().await.unwrap();
+        let answer =
+            self.client.get(format!("http://{}{path}", self.modules)).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
@@ -206,7 +207,8 @@ async fn modules_are_listed_loaded_unloaded_and_reloaded_by_the_admin_api() {
 
     let (status, all) = site.admin(Method::GET, "/modules").await;
     assert_eq!((status, &all["runtime"]), (StatusCode::OK, &json!("shop")));
-    let states: Vec<_> = all["modules"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
+    let states: Vec<_> =
+        all["modules"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
     assert_eq!(states, ["running", "running", "elsewhere"]);
 
     let (status, refused) = site.admin(Method::POST, "/modules/catalog/unload").await;
@@ -274,7 +276,10 @@ async fn what_cannot_be_listened_at_is_told_before_any_module_starts() {
     let address = taken.local_addr().unwrap().to_string();
     let start = |config: HttpConfig| {
         let log = log.clone();
-        Runtime::builder("shop").module(move || Part::new("catalog", &[], &log)).http(config).start()
+        Runtime::builder("shop")
+            .module(move || Part::new("catalog", &[], &log))
+            .http(config)
+            .start()
     };
     let why = start(HttpConfig::new(&address)).await.unwrap_err().to_string();
     assert!(why.contains(&address), "{why}");

@@ -32,6 +32,7 @@ const ALL: &[&str] = &[
     "umbel-cluster-modules",
     "umbel",
     "umbel-examples",
+    "shop",
     "umbel-sims",
 ];
 
@@ -128,6 +129,7 @@ const TABLE: &[Member] = &[
         ours_in_tests: ALL,
         others: None,
     },
+    Member { name: "shop", folder: "examples/shop", ours: ALL, ours_in_tests: ALL, others: None },
     Member { name: "umbel-sims", folder: "sims", ours: ALL, ours_in_tests: ALL, others: None },
 ];
 

@@ -1,0 +1,307 @@
+//! The shop as a customer sees it, over HTTP: the same in all layouts, and while a process is killed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{Instant, timeout};
+
+/// Far beyond what anything takes here: a guard against what hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take until the shop is whole again.
+const WHOLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A shop that runs.
+struct Shop {
+    launcher: Child,
+    said: Lines<BufReader<ChildStdout>>,
+    /// Where each module is, and in which process.
+    modules: BTreeMap<String, (SocketAddr, u32)>,
+    admin: BTreeMap<String, SocketAddr>,
+    client: Client,
+}
+
+impl Shop {
+    async fn open(layout: &str, arguments: &[&str]) -> Self {
+        let mut launcher = Command::new(env!("CARGO_BIN_EXE_shop"))
+            .args(["--json", "--layout", layout])
+            .args(arguments)
+            // A shop that touched the user's state would fail here.
+            .env("UMBEL_STATE_DIR", "/dev/null/nowhere")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(launcher.stdout.take().unwrap()).lines();
+        let (modules, admin) = (BTreeMap::new(), BTreeMap::new());
+        let mut shop = Self { launcher, said, modules, admin, client: Client::new() };
+        while shop.event().await["event"] != "ready" {}
+        shop
+    }
+
+    /// The next thing that the launcher tells.
+    async fn event(&mut self) -> Value {
+        let line = timeout(PATIENCE, self.said.next_line()).await.expect("it says something");
+        let line = line.unwrap().expect("it goes on");
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if event["event"] == "up" {
+            let http: SocketAddr = event["http"].as_str().unwrap().parse().unwrap();
+            let pid = u32::try_from(event["pid"].as_u64().unwrap()).unwrap();
+            for module in event["modules"].as_array().unwrap() {
+                let module = module.as_str().unwrap().to_owned();
+                if let Some(admin) = event["admin"].as_str() {
+                    self.admin.insert(module.clone(), admin.parse().unwrap());
+                }
+                self.modules.insert(module, (http, pid));
+            }
+        }
+        event
+    }
+
+    fn url(&self, path: &str) -> String {
+        let module = path.split('/').nth(1).unwrap();
+        format!("http://{}{path}", self.modules[module].0)
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let answer = self.client.get(self.url(path)).send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn order(&self, wish: &Value) -> (StatusCode, Value) {
+        let asked = self.client.post(self.url("/ordering/orders")).json(wish);
+        let answer = asked.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    /// Asks again until the answer is as wanted, also while nobody answers.
+    async fn until(&self, path: &str, wanted: impl Fn(StatusCode, &Value) -> bool) -> Value {
+        let asking = async {
+            loop {
+                if let Ok(answer) = self.client.get(self.url(path)).send().await {
+                    let status = answer.status();
+                    let answer = answer.json().await.unwrap_or_default();
+                    if wanted(status, &answer) {
+                        return answer;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{path} does not come to it"))
+    }
+
+    /// Follows an order until its customer was told.
+    async fn fulfilled(&self, order: &str) {
+        let placed = |status, order: &Value| {
+            assert!(order["status"] != "refused", "{order}");
+            status == StatusCode::OK && order["status"] == "placed"
+        };
+        self.until(&format!("/ordering/orders/{order}"), placed).await;
+        let there = |status, _: &Value| status == StatusCode::OK;
+        self.until(&format!("/payment/payments/{order}"), there).await;
+        self.until(&format!("/notification/notifications/{order}"), there).await;
+    }
+
+    async fn stock(&self, sku: &str) -> i64 {
+        let (status, item) = self.get(&format!("/catalog/items/{sku}")).await;
+        assert_eq!(status, StatusCode::OK, "{item}");
+        item["stock"].as_i64().unwrap()
+    }
+
+    /// Kills the process of a module, without a word to it.
+    #[cfg(unix)]
+    fn kill(&self, module: &str) {
+        let pid = i32::try_from(self.modules[module].1).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Tells the launcher to stop, and waits until it has.
+    #[cfg(unix)]
+    async fn close(mut self) {
+        let pid = i32::try_from(self.launcher.id().unwrap()).unwrap();
+        let launcher = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(launcher, rustix::process::Signal::TERM).unwrap();
+        let status = timeout(PATIENCE, self.launcher.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+        for (module, (address, _)) in &self.modules {
+            let connected = tokio::net::TcpStream::connect(address).await;
+            assert!(connected.is_err(), "{module} is still there");
+        }
+    }
+}
+
+/// What holds in all layouts.
+async fn suite(shop: &Shop) {
+    let (status, items) = shop.get("/catalog/items").await;
+    assert_eq!((status, items.as_array().unwrap().len()), (StatusCode::OK, 3));
+    let (status, problem) = shop.get("/catalog/items/kettle").await;
+    assert_eq!(
+        (status, &problem["detail"]),
+        (StatusCode::NOT_FOUND, &json!("there is no item kettle"))
+    );
+
+    // From the shelf to the customer.
+    let before = shop.stock("tea").await;
+    let (status, order) =
+        shop.order(&json!({ "sku": "tea", "quantity": 3, "customer": "Ada" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{order}");
+    assert_eq!((&order["cents"], &order["degraded"]), (&json!(1350), &json!(false)));
+    let id = order["id"].as_str().unwrap();
+    shop.fulfilled(id).await;
+    assert_eq!(shop.stock("tea").await, before - 3);
+    let (_, paid) = shop.get(&format!("/payment/payments/{id}")).await;
+    assert_eq!(paid, json!({ "order": id, "customer": "Ada", "cents": 1350 }));
+    let (_, told) = shop.get(&format!("/notification/notifications/{id}")).await;
+    assert_eq!(told["told"], json!("Ada, your 3 tea for 1350 cents are on their way"));
+
+    // What cannot be had is refused, and leaves the shelf as it was.
+    for (wish, wanted) in [
+        (json!({ "sku": "kettle", "customer": "Ada" }), "there is no item kettle"),
+        (json!({ "sku": "teapot", "quantity": 4, "customer": "Ada" }), "3 of teapot are left"),
+        (json!({ "sku": "samovar", "customer": "Ada" }), "Ada may spend 100000 cents at most"),
+        (json!({ "sku": "tea", "quantity": 0, "customer": "Ada" }), "between 1 and 1000"),
+    ] {
+        let (status, problem) = shop.order(&wish).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{wish}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(wanted), "{wish}: {problem}");
+    }
+    assert_eq!((shop.stock("teapot").await, shop.stock("samovar").await), (3, 5));
+    for nonsense in
+        [json!({}), json!([]), json!({ "sku": "tea", "customer": "" }), json!({ "x": 1 })]
+    {
+        let (status, problem) = shop.order(&nonsense).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{nonsense}: {problem}");
+    }
+
+    // Of many at once, as many are served as there are.
+    let wish = json!({ "sku": "teapot", "customer": "Grace" });
+    let orders = join_all((0..8).map(|_| shop.order(&wish))).await;
+    let served = orders.iter().filter(|(status, _)| *status != StatusCode::CONFLICT);
+    let served: Vec<_> = served.map(|(_, order)| order["id"].as_str().unwrap()).collect();
+    assert_eq!(served.len(), 3);
+    for order in &served {
+        shop.fulfilled(order).await;
+    }
+    assert_eq!(shop.stock("teapot").await, 0);
+
+    for module in ["catalog", "ordering", "payment", "notification"] {
+        let base = format!("http://{}", shop.modules[module].0);
+        for path in ["/healthz", "/readyz"] {
+            let answer = shop.client.get(format!("{base}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{module}{path}");
+        }
+        let metrics = shop.client.get(format!("{base}/metrics")).send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        assert!(metrics.contains("umbel_http_requests_total"), "{metrics}");
+    }
+}
+
+async fn the_suite_passes(layout: &str, processes: usize) {
+    let shop = Shop::open(layout, &[]).await;
+    let mut pids: Vec<_> = shop.modules.values().map(|(_, pid)| *pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), processes);
+    suite(&shop).await;
+    #[cfg(unix)]
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn the_suite_passes_on_the_monolith() {
+    the_suite_passes("monolith", 1).await;
+}
+
+#[tokio::test]
+async fn the_suite_passes_on_microservices() {
+    the_suite_passes("microservices", 4).await;
+}
+
+#[tokio::test]
+async fn the_suite_passes_on_the_mixed_layout() {
+    the_suite_passes("mixed", 2).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn catalog_answers_while_ordering_is_down_and_the_shop_is_whole_again_soon() {
+    let mut shop = Shop::open("microservices", &["--restart-after", "2000"]).await;
+    let wish = json!({ "sku": "tea", "customer": "Ada" });
+    let (_, order) = shop.order(&wish).await;
+    let killed = Instant::now();
+    shop.kill("ordering");
+    while shop.event().await["event"] != "ended" {}
+    let down = shop.client.get(shop.url("/ordering/orders")).send().await;
+    assert!(down.unwrap_err().is_connect());
+    assert_eq!(shop.stock("tea").await, 999);
+    let (status, _) = shop.get("/catalog/items").await;
+    assert_eq!(status, StatusCode::OK);
+
+    while shop.event().await["event"] != "up" {}
+    shop.fulfilled(order["id"].as_str().unwrap()).await;
+    let (status, order) = shop.order(&wish).await;
+    assert_eq!(status, StatusCode::CREATED, "{order}");
+    shop.fulfilled(order["id"].as_str().unwrap()).await;
+    let took = killed.elapsed();
+    println!("whole again {took:?} after the kill");
+    assert!(took < WHOLE_WITHIN, "{took:?}");
+    shop.close().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ordering_answers_as_degraded_while_catalog_is_down_and_finishes_the_order_when_it_is_back()
+{
+    let mut shop = Shop::open("microservices", &["--restart-after", "3000"]).await;
+    let killed = Instant::now();
+    shop.kill("catalog");
+    while shop.event().await["event"] != "ended" {}
+    let wish = json!({ "sku": "tea", "quantity": 2, "customer": "Ada" });
+    let (status, order) = shop.order(&wish).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{order}");
+    assert_eq!((&order["degraded"], &order["status"]), (&json!(true), &json!("pending")));
+    assert!(order["why"].as_str().unwrap().starts_with("catalog: "), "{order}");
+    let id = order["id"].as_str().unwrap();
+    let (status, listed) = shop.get("/ordering/orders").await;
+    assert_eq!((status, &listed[0]["status"]), (StatusCode::OK, &json!("pending")));
+
+    while shop.event().await["event"] != "up" {}
+    shop.fulfilled(id).await;
+    assert_eq!(shop.stock("tea").await, 998);
+    let took = killed.elapsed();
+    println!("whole again {took:?} after the kill");
+    assert!(took < WHOLE_WITHIN, "{took:?}");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn modules_are_reloaded_by_the_admin_api_while_customers_order() {
+    let shop = Shop::open("mixed", &["--admin-token", "open-sesame"]).await;
+    let mut orders = Vec::new();
+    for round in 0..10 {
+        let module = ["catalog", "payment", "ordering", "notification"][round % 4];
+        let url = format!("http://{}/modules/{module}/reload", shop.admin[module]);
+        let reload = shop.client.post(url).bearer_auth("open-sesame").send();
+        let wish = json!({ "sku": "tea", "customer": "Ada" });
+        let (reloaded, (status, order)) = tokio::join!(reload, shop.order(&wish));
+        assert_eq!(reloaded.unwrap().status(), StatusCode::OK, "{module}");
+        assert_eq!(status, StatusCode::CREATED, "{module}: {order}");
+        orders.push(order["id"].as_str().unwrap().to_owned());
+    }
+    for order in &orders {
+        shop.fulfilled(order).await;
+    }
+    assert_eq!(shop.stock("tea").await, 990);
+    #[cfg(unix)]
+    shop.close().await;
+}
