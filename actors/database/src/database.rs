@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Connection, Executor, SqlSafeStr, Transaction};
+use sqlx::{Any, AnyPool, Connection, Executor};
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::open::{self, OpenError};
 use crate::options::DatabaseOptions;
 use crate::refusal;
+use crate::transaction::Transaction;
 use crate::url::{Access, DatabaseKind, DatabaseUrl};
 
 /// One database of a runtime: a pool of connections, whichever database it is. A clone is the same one.
@@ -22,6 +25,8 @@ use crate::url::{Access, DatabaseKind, DatabaseUrl};
 pub struct Database {
     options: Arc<DatabaseOptions>,
     pool: AnyPool,
+    /// Whose turn it is to write, for SQLite lets one.
+    turns: Arc<Semaphore>,
 }
 
 /// Why there is no connection. Nothing was done.
@@ -51,6 +56,9 @@ pub enum AcquireError {
     /// Another connection writes, and goes on for too long; SQLite only.
     #[error("another connection writes, and was not done in time: keep transactions short")]
     Locked,
+    /// The way to the database is broken.
+    #[error("the database was not reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
     /// The database refuses.
     #[error("the database refuses: {0}")]
     Refused(#[source] sqlx::Error),
@@ -87,7 +95,7 @@ impl Database {
         let connect = url.connect().map_err(|why| OpenError::refused(url, why))?;
         let pool = pool_options(&options).connect_lazy_with(connect);
         tracing::debug!(url = %url, connections = options.connections_max, "opened a database");
-        Ok(Self { options: Arc::new(options), pool })
+        Ok(Self { options: Arc::new(options), pool, turns: Arc::new(Semaphore::new(1)) })
     }
 
     /// Which database it is, for SQL that only one of them understands.
@@ -119,11 +127,36 @@ impl Database {
     /// A transaction, which is rolled back when it is dropped before it was committed.
     ///
     /// SQLite's takes the lock for writing at once (`BEGIN IMMEDIATE`): one that took it on its first write
-    /// would fail there, at once, where another has written since it began to read. PostgreSQL's is as the
-    /// server has it, `READ COMMITTED` by default.
-    pub async fn begin(&self) -> Result<Transaction<'static, Any>, AcquireError> {
-        let begun = self.pool.begin_with(self.begin_statement().into_sql_str());
-        begun.await.map_err(|why| self.why_not(why))
+    /// would fail there, at once, where another has written since it began to read. Who begins waits for
+    /// those who began before, in order and without a connection, for
+    /// [so long](DatabaseOptions::busy_within). PostgreSQL's is as the server has it, `READ COMMITTED` by
+    /// default.
+    pub async fn begin(&self) -> Result<Transaction, AcquireError> {
+        let (statement, turn) = match self.kind() {
+            DatabaseKind::Postgres => ("BEGIN", None),
+            DatabaseKind::Sqlite if self.options.url.access() == Some(Access::Read) => {
+                ("BEGIN", None)
+            }
+            DatabaseKind::Sqlite => ("BEGIN IMMEDIATE", Some(self.turn().await?)),
+        };
+        self.begin_with(statement, turn).await
+    }
+
+    pub(crate) async fn begin_with(
+        &self,
+        statement: &'static str,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Transaction, AcquireError> {
+        let begun = self.pool.begin_with(statement).await;
+        begun.map(|begun| Transaction::new(begun, turn)).map_err(|why| self.why_not(why))
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        if self.is_closed() {
+            return Err(AcquireError::Closed);
+        }
+        let turn = timeout(self.options.busy_within, self.turns.clone().acquire_owned()).await;
+        Ok(turn.map_err(|_| AcquireError::Locked)?.expect("nobody closes the turns"))
     }
 
     /// Whether [`close`](Database::close) was called.
@@ -135,17 +168,8 @@ impl Database {
     /// [so long](DatabaseOptions::close_within) at the latest.
     pub async fn close(&self) -> Result<(), CloseError> {
         let waited = self.options.close_within;
-        let closed = tokio::time::timeout(waited, self.pool.close()).await;
+        let closed = timeout(waited, self.pool.close()).await;
         closed.map_err(|_| CloseError { in_use: self.in_use(), waited })
-    }
-
-    pub(crate) fn begin_statement(&self) -> &'static str {
-        match self.kind() {
-            DatabaseKind::Sqlite if self.options.url.access() != Some(Access::Read) => {
-                "BEGIN IMMEDIATE"
-            }
-            DatabaseKind::Sqlite | DatabaseKind::Postgres => "BEGIN",
-        }
     }
 
     /// How many connections somebody has, or is making.
@@ -169,6 +193,7 @@ impl Database {
             sqlx::Error::PoolClosed => AcquireError::Closed,
             sqlx::Error::PoolTimedOut => self.nobody_came(self.options.acquire_within),
             why if refusal::is_locked(&why) => AcquireError::Locked,
+            why if refusal::is_broken(&why) => AcquireError::Unreachable(why),
             why => AcquireError::Refused(why),
         }
     }

@@ -3,7 +3,7 @@
 mod error;
 mod plan;
 
-use sqlx::{Any, AssertSqlSafe, Executor, Transaction};
+use sqlx::{AnyConnection, AssertSqlSafe, Executor};
 use tokio::time::{Instant, sleep};
 
 pub use self::error::MigrateError;
@@ -13,6 +13,7 @@ use self::plan::{Noted, Plan};
 use crate::database::{AcquireError, Database};
 use crate::migration::Migration;
 use crate::refusal;
+use crate::transaction::Transaction;
 use crate::url::DatabaseKind;
 
 /// What [`Database::migrate`] has done.
@@ -78,10 +79,7 @@ impl Database {
     }
 
     /// A transaction that others who migrate wait for.
-    async fn begin_migrating(
-        &self,
-        module: &str,
-    ) -> Result<Transaction<'static, Any>, MigrateError> {
+    async fn begin_migrating(&self, module: &str) -> Result<Transaction, MigrateError> {
         let within = self.options().migrate_within;
         let locked = || MigrateError::Locked { module: module.into(), within };
         let failed = |why| MigrateError::Acquire { module: module.into(), why };
@@ -98,8 +96,8 @@ impl Database {
             }
         }
         // However the server is set up: who waits for the lock must see what was done under it.
-        let begun = self.pool().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await;
-        let mut transaction = begun.map_err(|why| failed(self.why_not(why)))?;
+        let begun = self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", None).await;
+        let mut transaction = begun.map_err(failed)?;
         match lock(&mut transaction, within.as_millis()).await {
             Ok(()) => Ok(transaction),
             Err(why) if refusal::is_lock_timeout(&why) => Err(locked()),
@@ -111,7 +109,7 @@ impl Database {
         &self,
         module: &str,
         migration: &Migration,
-        mut transaction: Transaction<'static, Any>,
+        mut transaction: Transaction,
     ) -> Result<(), MigrateError> {
         let (version, name) = (migration.version(), migration.name());
         let failed = |why| MigrateError::Failed { module: module.into(), version, name, why };
@@ -139,26 +137,23 @@ impl Database {
     }
 }
 
-async fn lock(transaction: &mut Transaction<'_, Any>, millis: u128) -> Result<(), sqlx::Error> {
+async fn lock(connection: &mut AnyConnection, millis: u128) -> Result<(), sqlx::Error> {
     // 0 would be no bound; more than this is refused.
     let millis = millis.clamp(1, i32::MAX as u128);
-    transaction.execute(AssertSqlSafe(format!("SET LOCAL lock_timeout = {millis}"))).await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut **transaction).await?;
-    transaction.execute("SET LOCAL lock_timeout TO DEFAULT").await?;
+    connection.execute(AssertSqlSafe(format!("SET LOCAL lock_timeout = {millis}"))).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
+    connection.execute("SET LOCAL lock_timeout TO DEFAULT").await?;
     Ok(())
 }
 
-async fn noted(
-    transaction: &mut Transaction<'_, Any>,
-    module: &str,
-) -> Result<Vec<Noted>, sqlx::Error> {
+async fn noted(connection: &mut AnyConnection, module: &str) -> Result<Vec<Noted>, sqlx::Error> {
     // One more than there may be is enough to see that there are too many.
     let rows = sqlx::query_as::<_, (i64, String, String)>(
         "SELECT version, name, checksum FROM umbel_migrations WHERE module = $1
          ORDER BY version LIMIT $2",
     );
     let rows = rows.bind(module.to_owned()).bind(MIGRATIONS_MAX as i64 + 1);
-    let rows = rows.fetch_all(&mut **transaction).await?;
+    let rows = rows.fetch_all(&mut *connection).await?;
     let note = |(version, name, checksum)| {
         let version = u32::try_from(version).map_err(|why| sqlx::Error::Decode(Box::new(why)))?;
         Ok(Noted::new(version, name, checksum))

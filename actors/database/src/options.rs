@@ -31,8 +31,8 @@ pub struct DatabaseOptions {
     pub idle_max: Duration,
     /// After how long a connection is closed when it is given back. Default: 30 minutes, as sqlx has it.
     pub age_max: Duration,
-    /// How long a statement waits while another connection writes; SQLite only. Default: 5 s, as sqlx has
-    /// it.
+    /// How long a transaction or a statement waits while another connection writes; SQLite only. Default:
+    /// 5 s, as sqlx has it.
     pub busy_within: Duration,
     /// How long [`Database::migrate`](crate::Database::migrate) waits while another process migrates.
     /// Default: 60 s.

@@ -73,7 +73,7 @@ enum Place {
     },
     Memory,
     /// With all that the driver is to know, the password as well.
-    Server(::url::Url),
+    Server(Box<::url::Url>),
 }
 
 /// What may be done with a file.

@@ -140,6 +140,35 @@ async fn who_writes_for_too_long_keeps_out_writers_and_not_readers() {
     database.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn who_waits_to_write_comes_in_order_and_takes_no_connection_from_readers() {
+    let directory = TempDir::new().unwrap();
+    let mut options = DatabaseOptions::new(DatabaseUrl::file(directory.path().join("shop.db")));
+    options.connections_max = 2;
+    options.busy_within = Duration::from_secs(60);
+    let database = Database::open_with(options).await.unwrap();
+    database.migrate("catalog", ITEM).await.unwrap();
+    let first = database.begin().await.unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let writing = database.clone();
+        waiting.spawn(async move {
+            let mut transaction = writing.begin().await.unwrap();
+            let insert = sqlx::query("INSERT INTO item VALUES ($1)").bind(format!("{number}"));
+            insert.execute(&mut *transaction).await.unwrap();
+            transaction.commit().await.unwrap();
+        });
+        // On this one thread it has come to wait by now.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(&database, "SELECT COALESCE(MAX(name), 'none') FROM item").await, "none");
+    drop(first);
+    waiting.join_all().await;
+    let names = "SELECT GROUP_CONCAT(name, '') FROM (SELECT name FROM item ORDER BY rowid)";
+    assert_eq!(text(&database, names).await, "01234567");
+    database.close().await.unwrap();
+}
+
 /// A connection that lets nobody else in, not even to read.
 async fn lock_out(path: &Path) -> sqlx::SqliteConnection {
     use sqlx::ConnectOptions;

@@ -21,6 +21,7 @@ struct Member {
 const ALL: &[&str] = &[
     "umbel-supervision",
     "umbel-actors",
+    "umbel-database",
     "umbel-derive",
     "umbel-http",
     "umbel-services",
@@ -48,6 +49,13 @@ const TABLE: &[Member] = &[
         name: "umbel-actors",
         folder: "actors",
         ours: &["umbel-supervision", "umbel-derive"],
+        ours_in_tests: &[],
+        others: None,
+    },
+    Member {
+        name: "umbel-database",
+        folder: "actors/database",
+        ours: &[],
         ours_in_tests: &[],
         others: None,
     },

@@ -87,7 +87,7 @@ pub(super) fn parse(text: &str) -> Result<DatabaseUrl, String> {
         let port = or_none(port.map(|port| format!(":{port}")));
         format!("postgres://{user}{host}{port}/{database}")
     };
-    Ok(DatabaseUrl { place: Place::Server(url), shown: shown.escape_debug().to_string() })
+    Ok(DatabaseUrl { place: Place::Server(Box::new(url)), shown: shown.escape_debug().to_string() })
 }
 
 /// What a URL says, as far as it matters here.

@@ -181,12 +181,12 @@ async fn who_finds_the_lock_taken_is_told_in_time(fixture: &Fixture) {
 
 async fn one_that_is_given_up_leaves_nothing(fixture: &Fixture) {
     let database = fixture.open().await;
-    // Some hundred thousand rounds, which take longer than it is waited for.
+    // A hundred thousand rounds, which take longer than it is waited for.
     let slow = Migration::new(
         1,
         "slow",
         "CREATE TABLE half (a BIGINT);
-         INSERT INTO half WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+         INSERT INTO half WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
          SELECT MAX(i) FROM n",
     );
     for _ in 0..3 {
