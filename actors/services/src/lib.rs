@@ -102,6 +102,7 @@ mod payload;
 mod policy;
 mod service;
 mod services;
+mod spans;
 
 pub use call::{Call, Context, RequestId};
 pub use chain::{Chain, Next};
