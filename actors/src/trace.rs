@@ -215,6 +215,9 @@ fn is_value(value: &str) -> bool {
 /// ([`tracing`] target `umbel::message`, level info; of one without a trace, level debug) is told it: so
 /// one trace spans all that a message causes.
 ///
+/// So it is with what is published and forwarded to an actor, from this node or another. Who reads a
+/// [`Subscription`](crate::Subscription) goes on by itself, outside of the trace.
+///
 /// `umbel-telemetry` has one for OpenTelemetry.
 pub trait Traces: Send + Sync + 'static {
     /// The context of what runs on this thread just now, usually of [`tracing::Span::current`]; `None`
