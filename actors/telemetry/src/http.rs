@@ -35,6 +35,7 @@ pub const PATH_BYTES_MAX: usize = 1024;
 pub struct HttpTraces {
     route: Option<Arc<Route>>,
     except: Arc<[String]>,
+    is_of_strangers: bool,
 }
 
 type Route = dyn Fn(&Extensions) -> Option<String> + Send + Sync;
@@ -80,6 +81,15 @@ impl HttpTraces {
         self
     }
 
+    /// Who calls is not trusted with traces: what its headers say is passed over, and each request begins a
+    /// trace. Otherwise callers can have their requests recorded whatever [share](crate::TelemetryBuilder::sample)
+    /// is meant to be, and in traces that are not theirs.
+    #[must_use]
+    pub fn of_strangers(mut self) -> Self {
+        self.is_of_strangers = true;
+        self
+    }
+
     fn span<B>(&self, request: &Request<B>) -> Span {
         let (path, version) = (request.uri().path(), request.version());
         if self.except.iter().any(|except| except == path) {
@@ -101,7 +111,8 @@ impl HttpTraces {
         if span.is_disabled() {
             return span;
         }
-        if let Some(context) = extract(request.headers()) {
+        let context = extract(request.headers()).filter(|_| !self.is_of_strangers);
+        if let Some(context) = context {
             bridge::go_on(&span, &context);
         }
         let route = self.route.as_ref().and_then(|route| route(request.extensions()));
@@ -198,7 +209,10 @@ where
 
 impl fmt::Debug for HttpTraces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpTraces").field("except", &self.except).finish_non_exhaustive()
+        f.debug_struct("HttpTraces")
+            .field("except", &self.except)
+            .field("is_of_strangers", &self.is_of_strangers)
+            .finish_non_exhaustive()
     }
 }
 

@@ -86,11 +86,13 @@ impl Front {
         let layer = HttpTraces::new()
             .route(|found| found.get::<MatchedPath>().map(|path| path.as_str().to_owned()))
             .except(["/healthz"]);
+        let stranger = get(|| async { "hello" }).layer(HttpTraces::new().of_strangers());
         let router = Router::new()
             .route("/ask/{who}", any(ask))
             .route("/broken", get(broken))
             .route("/healthz", get(|| async { "well" }))
             .layer(layer)
+            .route("/stranger", stranger)
             .with_state(sender.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -170,6 +172,19 @@ async fn headers_that_are_not_right_are_passed_over_and_a_trace_begins() {
     let all = front.received().await;
     let requests: Vec<_> = all.iter().filter(|span| span.name == "GET /ask/{who}").collect();
     assert_eq!(requests.len(), 4);
+    assert!(requests.iter().all(|span| span.parent.is_empty() && span.trace != TRACE));
+}
+
+#[tokio::test]
+async fn what_strangers_say_of_traces_is_passed_over() {
+    let front = Front::start().await;
+    for flags in ["00", "01"] {
+        front.get("/stranger", &[("traceparent", &*parent(flags))]).await;
+    }
+    let all = front.received().await;
+    let requests: Vec<_> =
+        all.iter().filter(|span| span.attributes["url.path"] == "/stranger").collect();
+    assert_eq!(requests.len(), 2);
     assert!(requests.iter().all(|span| span.parent.is_empty() && span.trace != TRACE));
 }
 
