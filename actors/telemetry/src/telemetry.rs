@@ -24,7 +24,8 @@ use crate::error::ShutdownError;
 /// lost where that is full. One thread sends what is in there.
 ///
 /// To drop this changes nothing: spans are sent as long as somebody has the layer. Those that wait when the
-/// process ends are lost, so end with [`Telemetry::shutdown`].
+/// process ends are lost, so end with [`Telemetry::shutdown`]. (Where the layer, too, is dropped without that, as
+/// in tests, the SDK sends what waits on the thread that drops it, which blocks for up to 5 s.)
 pub struct Telemetry {
     /// `None` where the environment has switched it off.
     pub(crate) provider: Option<SdkTracerProvider>,
