@@ -109,8 +109,8 @@ impl<A: Actor<Msg: Message>> Managed<A> {
             return self.skip(message);
         }
         self.handled.increment(1);
-        if tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG) {
-            hook.span = Some(self.span(trace));
+        if trace.is_some() || tracing::enabled!(target: "umbel::message", tracing::Level::DEBUG) {
+            hook.span = self.span(trace);
         }
         hook.begin(|| handle(message));
     }
@@ -124,19 +124,27 @@ impl<A: Actor<Msg: Message>> Managed<A> {
         self.incarnation().pulse.end();
     }
 
-    /// The span of a message.
+    /// The span of a message. One that is part of a trace has a higher level than the many that are not:
+    /// a tracer takes it up, and is not made to begin a trace with each timer's tick.
     #[cold]
-    fn span(&self, trace: Option<TraceContext>) -> Box<tracing::Span> {
-        let span = tracing::debug_span!(
-            target: "umbel::message",
-            "handle",
-            actor = %self.slot.label,
-            message = A::Msg::NAME,
-        );
+    fn span(&self, trace: Option<TraceContext>) -> Option<Box<tracing::Span>> {
+        let (actor, message) = (&self.slot.label, A::Msg::NAME);
+        let span = match &trace {
+            None => {
+                tracing::debug_span!(target: "umbel::message", "handle", %actor, message)
+            }
+            Some(_) => tracing::info_span!(
+                target: "umbel::message",
+                "handle",
+                otel.name = %format_args!("handle {message}"),
+                %actor,
+                message,
+            ),
+        };
         if let (Some(trace), Some(traces)) = (trace, &self.incarnation().traces) {
             traces.go_on(&span, &trace);
         }
-        Box::new(span)
+        (!span.is_disabled()).then(|| Box::new(span))
     }
 
     /// A message at work, and those that wait behind it.

@@ -1,7 +1,7 @@
 //! What actually lies in an actor's mailbox: the message, and what its delivery must give back.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use ractor::message::{BoxedDowncastErr, BoxedMessage};
@@ -9,7 +9,7 @@ use ractor::message::{BoxedDowncastErr, BoxedMessage};
 use crate::docket::Asker;
 use crate::kept::{Contents, Letter};
 use crate::reply::Question;
-use crate::trace::TraceContext;
+use crate::trace::{TraceContext, Traces};
 
 /// Where a link's credit goes back to.
 pub trait Credit: Send + Sync {
@@ -146,6 +146,8 @@ thread_local! {
     static IS_LINK_TRACED: Cell<bool> = const { Cell::new(false) };
     /// That trace.
     static LINK_TRACE: Cell<Option<TraceContext>> = const { Cell::new(None) };
+    /// The trace of what was published on another node and is being handed out on this thread, just now.
+    static PUBLISHED: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
 }
 
 /// Runs `send` so that the message which it puts into a mailbox is known to have come in so, and
@@ -194,6 +196,25 @@ pub fn traced<R>(trace: TraceContext, deliver: impl FnOnce() -> R) -> R {
     // Where nothing was delivered.
     drop(LINK_TRACE.take());
     result
+}
+
+/// Runs `hand_out` so that the messages which are sent meanwhile go on with a trace: what was published on
+/// another node, on its way to its subscribers.
+pub fn published<R>(trace: TraceContext, hand_out: impl FnOnce() -> R) -> R {
+    /// What it was before, when this is dropped.
+    struct Outer(Option<TraceContext>);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            PUBLISHED.set(self.0.take());
+        }
+    }
+    let _outer = Outer(PUBLISHED.replace(Some(trace)));
+    hand_out()
+}
+
+/// The trace that what is sent on this thread just now goes on with.
+pub fn current_trace(traces: &dyn Traces) -> Option<TraceContext> {
+    PUBLISHED.with_borrow(Clone::clone).or_else(|| traces.current())
 }
 
 /// The trace of the message that is being delivered from a link.

@@ -22,7 +22,7 @@ use crate::kept::{Contents, Kept};
 use crate::managed::Mailbox;
 use crate::message::Message;
 use crate::outgoing::{Outgoing, Refused, Sender};
-use crate::parcel::{Entry, Extra, Passage, entering, entering_plainly, keeping};
+use crate::parcel::{Entry, Extra, Passage, current_trace, entering, entering_plainly, keeping};
 use crate::pulse::Pulse;
 use crate::reply;
 use crate::system::WeakSystem;
@@ -139,7 +139,7 @@ impl<M: Message> Incarnation<M> {
 
     /// How a message of this machine comes in. The user's [`Traces`] run here: under no lock.
     pub(crate) fn passage(&self, entry: Entry) -> Passage {
-        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let trace = self.traces.as_ref().and_then(|traces| current_trace(&**traces));
         let extra = trace.map(|trace| Box::new(Extra { askers: None, trace: Some(trace) }));
         Passage { entry, charge: None, extra }
     }

@@ -212,8 +212,13 @@ fn is_value(value: &str) -> bool {
 /// Give one to [`SystemBuilder::traces`](crate::SystemBuilder::traces). Without one, which is the
 /// default, nothing is asked, sent or kept. With one, every message carries the context that is current
 /// where it is sent, on this machine and to other nodes, and the span of the message at its receiver
-/// ([`tracing`] target `umbel::message`, level debug) is told it: so one trace spans all that a message
-/// causes.
+/// ([`tracing`] target `umbel::message`, level info; of one without a trace, level debug) is told it: so
+/// one trace spans all that a message causes.
+///
+/// So it is with what is published and forwarded to an actor, from this node or another. Who reads a
+/// [`Subscription`](crate::Subscription) goes on by itself, outside of the trace.
+///
+/// `umbel-telemetry` has one for OpenTelemetry.
 pub trait Traces: Send + Sync + 'static {
     /// The context of what runs on this thread just now, usually of [`tracing::Span::current`]; `None`
     /// where it is not traced.

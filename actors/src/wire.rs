@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::codec::{EncodeError, Limits};
-pub use crate::parcel::{Charge, Credit, traced};
+pub use crate::parcel::{Charge, Credit, current_trace, published, traced};
 use crate::watch::Watch;
 
 /// Writes one value behind what the buffer holds, using at most so many bytes.

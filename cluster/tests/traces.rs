@@ -1,5 +1,6 @@
 //! One trace over several nodes. In a file of its own, as there is one subscriber for a process.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,9 @@ use umbel_actors::{
     Actor, ActorProcessingErr, ActorRef, Address, Message, Reply, System, TraceContext, Traces,
 };
 use umbel_cluster::{Authority, IssueOptions, Node};
+
+/// Far beyond what anything here takes.
+const SOON: Duration = Duration::from_secs(60);
 
 /// A span as it was collected.
 #[derive(Clone, Debug)]
@@ -99,7 +103,13 @@ enum Hop {
     Through(Vec<Address<Hop>>, Reply<()>),
     /// Is large.
     Carry(Vec<u8>, Reply<()>),
+    /// Was published.
+    Heard(News),
 }
+
+#[derive(Clone, Message, Serialize, Deserialize)]
+#[message(remote)]
+struct News(Vec<u8>);
 
 struct Hopper;
 
@@ -124,6 +134,7 @@ impl Actor for Hopper {
                 None => reply.send(()),
             },
             Hop::Carry(_, reply) => reply.send(()),
+            Hop::Heard(News(_)) => {}
         }
         Ok(())
     }
@@ -154,6 +165,8 @@ async fn one_trace_spans_the_nodes_that_a_message_goes_through() {
     };
     let (first, second) = (on(&b, "first").await, on(&b, "second").await);
     let (home, aside) = (on(&a, "home").await, on(&plain, "aside").await);
+    let heard = b.resolve::<Hop>("second").await.unwrap();
+    let told = b.resolve::<Hop>("home").await.unwrap();
 
     // From a to b, there from one actor to another, and back to a.
     let request = info_span!("request");
@@ -176,12 +189,43 @@ async fn one_trace_spans_the_nodes_that_a_message_goes_through() {
 
     // A message that is no frame of the data lane takes it along, too.
     let request = info_span!("carried");
-    let asking = first.ask(|reply| Hop::Carry(vec![0; 2 << 20], reply));
+    // (Large messages have threads of low priority, which a busy machine keeps waiting.)
+    let asking = first.ask_within(SOON, |reply| Hop::Carry(vec![0; 2 << 20], reply));
     asking.instrument(request).await.unwrap();
     let request = collector.named("carried").pop().unwrap();
     let handled = collector.named("handle").pop().unwrap();
     assert_eq!(handled.context.trace(), request.context.trace());
     assert_eq!(handled.parent, Some(request.context.span()));
+
+    // So does what is published: to an actor on the other node, and one that is told from there.
+    let (news, there) = (a.topic::<News>("news").unwrap(), b.topic::<News>("news").unwrap());
+    let _heard = there.forward(&heard, Hop::Heard).unwrap();
+    let _told = there.forward(&told, Hop::Heard).unwrap();
+    for (name, span, bytes) in
+        [("small", info_span!("small"), 1), ("large", info_span!("large"), 2 << 20)]
+    {
+        let publish = async {
+            while news.publish(News(vec![0; bytes])).await.unwrap().nodes == 0 {
+                // It has not heard of the subscription yet.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        publish.instrument(span).await;
+        let published = collector.named(name).pop().unwrap();
+        let handled = || -> BTreeSet<_> {
+            let handled = collector.named("handle").into_iter();
+            let of = handled.filter(|seen| seen.context.trace() == published.context.trace());
+            of.map(|seen| (seen.actor, seen.parent)).collect()
+        };
+        let wanted = ["home", "second"].map(|it| (it.to_owned(), Some(published.context.span())));
+        let wait = async {
+            while handled() != BTreeSet::from(wanted.clone()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let waited = tokio::time::timeout(SOON, wait).await;
+        assert!(waited.is_ok(), "{name}: {:?}", handled());
+    }
 
     // A node that knows nothing of traces takes the message all the same, and loses the trace.
     let request = info_span!("aside");

@@ -83,6 +83,12 @@
 //! [busy](CallError::Busy) when it comes: so under overload what is done is done in time. A manager
 //! holds the instances of so many [services](HANDLES_MAX).
 //!
+//! # Traces
+//! A call has a span at its caller and one where it is executed ([`tracing`] target `umbel::service`, level
+//! debug), with what OpenTelemetry's conventions for remote procedure calls have; an attempt that failed is an
+//! event in the first. In a system with [`Traces`](umbel_actors::Traces) both are part of one trace, whichever
+//! node the service is on.
+//!
 //! What is measured of it is in `cargo bench -p umbel-services`. Beside SAGE's runtime service, feature
 //! by feature, with the tests that show it: [`comparison`].
 
@@ -102,6 +108,7 @@ mod payload;
 mod policy;
 mod service;
 mod services;
+mod spans;
 
 pub use call::{Call, Context, RequestId};
 pub use chain::{Chain, Next};

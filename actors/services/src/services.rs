@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument, Span};
 use umbel_actors::supervision::StartError;
 use umbel_actors::{AskError, System};
 
@@ -40,6 +41,7 @@ use crate::method::Method;
 use crate::payload::Payload;
 use crate::policy::Placement;
 use crate::service::{Outcome, Service};
+use crate::spans;
 
 /// How many services' handles are kept at most unless it is said otherwise.
 pub const HANDLES_MAX: usize = 1024;
@@ -376,11 +378,28 @@ impl ServiceHandle {
         };
         let mut call = Call::new(context, request);
         call.manner = Some(manner);
+        let span = spans::call(&call.context);
+        if !span.is_disabled() {
+            return Box::pin(self.traced(span, call, within)).await;
+        }
         match options.middleware.is_empty() {
             // It keeps its own deadline.
             true => self.chain.call(call).await,
             false => within_deadline(&*self.chain, call, within).await,
         }
+    }
+
+    /// As the rest of `send`, in a span.
+    async fn traced(&self, span: Span, call: Call, within: Duration) -> Outcome {
+        let outcome = async {
+            match self.options.middleware.is_empty() {
+                true => self.chain.call(call).await,
+                false => within_deadline(&*self.chain, call, within).await,
+            }
+        };
+        let outcome = outcome.instrument(span.clone()).await;
+        spans::call_ended(&span, &outcome);
+        outcome
     }
 }
 

@@ -28,8 +28,13 @@ impl Tracer {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tracer {
-    fn on_new_span(&self, _: &Attributes<'_>, id: &Id, context: LayerContext<'_, S>) {
-        let parent = context.lookup_current().and_then(|parent| self.of(&parent.id()));
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: LayerContext<'_, S>) {
+        let current = || context.lookup_current().map(|parent| parent.id());
+        let parent = match span.is_contextual() {
+            true => current(),
+            false => span.parent().cloned(),
+        };
+        let parent = parent.and_then(|parent| self.of(&parent));
         let mut spans = self.0.lock();
         let span = spans.len() as u64 + 1;
         let trace = parent.map_or(u128::from(span) << 64, |parent| parent.trace());

@@ -120,18 +120,9 @@ impl DataLane {
         let Scratch { payload, asked, fields } = &mut *scratch;
         fields.clear();
         asked.put_fields(fields);
-        if let Some(trace) = trace {
-            let untraced = fields.len();
-            let fits = |fields: &[u8]| {
-                let header = Header { asks: &asked.ids, fields };
-                header.bytes_max() + payload.len() <= self.frame_bytes_max
-            };
-            frame::put_trace(fields, trace);
-            // A message that fits into a frame without its trace goes without.
-            if !fits(fields) && fits(&fields[..untraced]) {
-                fields.truncate(untraced);
-            }
-        }
+        self.put_trace(fields, trace, |fields| {
+            Header { asks: &asked.ids, fields }.bytes_max() + payload.len()
+        });
         let header = Header { asks: &asked.ids, fields };
         let result = match encoded {
             Ok(()) => Ok(then(header, payload)),
@@ -146,6 +137,26 @@ impl DataLane {
         }
         SCRATCH.set(Some(scratch));
         result
+    }
+
+    /// What is written goes on with a trace. What fits into a frame without it goes without.
+    fn put_trace(
+        &self,
+        fields: &mut Vec<u8>,
+        trace: Option<&TraceContext>,
+        bytes_max: impl Fn(&[u8]) -> usize,
+    ) {
+        let Some(trace) = trace else { return };
+        let untraced = fields.len();
+        frame::put_trace(fields, trace);
+        let fits = |fields: &[u8]| bytes_max(fields) <= self.frame_bytes_max;
+        if !fits(fields) && fits(&fields[..untraced]) {
+            fields.truncate(untraced);
+        }
+    }
+
+    fn current_trace(&self) -> Option<TraceContext> {
+        self.traces.as_ref().and_then(|traces| wire::current_trace(&**traces))
     }
 
     pub(super) fn roll_back(&self, asks: &[u64]) {
@@ -174,7 +185,7 @@ impl DataLane {
             encoded
         };
         let given_up = self.own_asks.given_up();
-        let trace = self.traces.as_ref().and_then(|traces| traces.current());
+        let trace = self.current_trace();
         let sent = self.encode(wire, &mut encode, trace.as_ref(), |header, payload| {
             if self.bulk.is_for(payload.len(), header.bytes_max() + payload.len()) {
                 let mut head = Vec::new();
@@ -238,18 +249,22 @@ impl DataLane {
         payload: &Arc<Vec<u8>>,
     ) -> Result<(), RouteError> {
         self.look_for_room(|| Target::Topic(topic.into()))?;
-        let whole = Header::default().bytes_max() + topic.len() + payload.len();
+        let mut fields = Vec::new();
+        let whole =
+            |fields: &[u8]| Header { asks: &[], fields }.bytes_max() + topic.len() + payload.len();
+        self.put_trace(&mut fields, self.current_trace().as_ref(), whole);
+        let whole = whole(&fields);
         if self.bulk.is_for(payload.len(), whole) {
             let Some(lane) = self.me.upgrade() else { return Err(self.unreachable()) };
             let mut head = Vec::new();
-            frame::publication(&mut head, topic, schema, &[]);
+            frame::publication(&mut head, topic, schema, &fields, &[]);
             head.drain(..LENGTH_BYTES);
             let (payload, target) = (payload.clone(), Target::Topic(topic.into()));
             return Bulk::send(lane, Letter { head, payload, asks: Vec::new(), target });
         }
         self.outbox
             .send(|buffer| {
-                frame::publication(buffer, topic, schema, payload);
+                frame::publication(buffer, topic, schema, &fields, payload);
             })
             .map_err(|_| self.unreachable())
     }

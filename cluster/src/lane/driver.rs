@@ -258,14 +258,15 @@ impl Driver {
             }
             Frame::Credit { granted } => lane.outbox.grant(granted),
             Frame::Cancel { correlation } => lane.peers_asks.cancel(correlation),
-            Frame::Publication { topic, schema, payload } => {
+            Frame::Publication { topic, schema, trace, payload } => {
                 self.receive(bytes)?;
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 let owed = std::mem::take(&mut self.owed);
                 let charge = Charge::new(self.lane.inbound.clone(), owed);
                 let lane = &self.lane;
                 let limits = lane.limits;
-                lane.home.publication(&Publication { topic, schema, payload, limits }, charge);
+                let publication = Publication { topic, schema, payload, limits };
+                published(trace_of(lane, trace), || lane.home.publication(&publication, charge));
             }
             Frame::Undelivered { actor, why } => {
                 let why = DeadLetterReason::Refused(refusal(why, lane));
@@ -390,6 +391,14 @@ impl Driver {
 pub(super) fn trace_of(lane: &DataLane, trace: Option<&[u8]>) -> Option<TraceContext> {
     // One that is not right is as none, as W3C has it.
     trace.filter(|_| lane.traces.is_some()).and_then(|trace| TraceContext::read(trace).ok())
+}
+
+/// Hands out what was published, as a part of the trace, if there is one.
+pub(super) fn published<R>(trace: Option<TraceContext>, hand_out: impl FnOnce() -> R) -> R {
+    match trace {
+        None => hand_out(),
+        Some(trace) => wire::published(trace, hand_out),
+    }
 }
 
 /// Does it as a part of the trace, if there is one.

@@ -24,7 +24,7 @@
 //! | field | bytes |
 //! |---|---|
 //! | 1 deadlines | for each correlation id, in order, a `var`: 0 where nothing is known, else the microseconds that its asker still waited when the frame was written, and one more |
-//! | 2 trace | the trace that the message goes on with: trace id (16), span id (8), flags (1), all big endian, and `tracestate`; one that is not right is left out |
+//! | 2 trace | the trace that the message or publication goes on with: trace id (16), span id (8), flags (1), all big endian, and `tracestate`; one that is not right is left out |
 
 mod header;
 
@@ -82,6 +82,8 @@ pub(crate) enum Frame<'a> {
     Publication {
         topic: &'a str,
         schema: u32,
+        /// The bytes of a trace context.
+        trace: Option<&'a [u8]>,
         payload: &'a [u8],
     },
     Undelivered {
@@ -158,8 +160,8 @@ impl<'a> Frame<'a> {
                 let name = take(rest, length)?;
                 let topic = std::str::from_utf8(name).map_err(|_| FrameError::Topic)?;
                 let schema = u32::from_le_bytes(array(rest)?);
-                fields(flags, rest, &mut Asks::default())?;
-                Self::Publication { topic, schema, payload: rest }
+                let trace = fields(flags, rest, &mut Asks::default())?;
+                Self::Publication { topic, schema, trace, payload: rest }
             }
             UNDELIVERED => Self::Undelivered { actor: var(rest)?, why: rest },
             PAUSE => Self::Pause { actor: var(rest)? },
@@ -255,12 +257,21 @@ pub(crate) fn cancel(into: &mut Vec<u8>, correlation: u64) -> usize {
     frame(into, CANCEL, |into| put_var(into, correlation))
 }
 
-pub(crate) fn publication(into: &mut Vec<u8>, topic: &str, schema: u32, payload: &[u8]) -> usize {
+/// `fields` are written one after the other.
+pub(crate) fn publication(
+    into: &mut Vec<u8>,
+    topic: &str,
+    schema: u32,
+    fields: &[u8],
+    payload: &[u8],
+) -> usize {
+    let header = Header { asks: &[], fields };
     frame(into, PUBLICATION, |into| {
-        into.push(0);
+        into.push(header.flags());
         put_var(into, topic.len() as u64);
         into.extend_from_slice(topic.as_bytes());
         into.extend_from_slice(&schema.to_le_bytes());
+        header.put(into);
         into.extend_from_slice(payload);
     })
 }

@@ -26,6 +26,7 @@ const ALL: &[&str] = &[
     "umbel-http",
     "umbel-services",
     "umbel-modules",
+    "umbel-telemetry",
     "umbel-protocol",
     "umbel-cluster",
     "umbel-ractor-cluster",
@@ -88,6 +89,13 @@ const TABLE: &[Member] = &[
         others: None,
     },
     Member {
+        name: "umbel-telemetry",
+        folder: "actors/telemetry",
+        ours: &["umbel-actors"],
+        ours_in_tests: &[],
+        others: None,
+    },
+    Member {
         name: "umbel-protocol",
         folder: "cluster/protocol",
         ours: &[],
@@ -113,7 +121,7 @@ const TABLE: &[Member] = &[
         name: "umbel-cluster-services",
         folder: "cluster/services",
         ours: &["umbel-cluster", "umbel-services", "umbel-actors"],
-        ours_in_tests: &[],
+        ours_in_tests: &["umbel-telemetry"],
         others: None,
     },
     Member {

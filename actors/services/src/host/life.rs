@@ -25,6 +25,7 @@ use crate::chain::Link;
 use crate::error::CallError;
 use crate::message::Request;
 use crate::service::{Execute, Methods, Outcome, Service};
+use crate::spans;
 
 /// One life of a service: its value, its queue, and what its workers do.
 pub(super) struct Life<S> {
@@ -205,9 +206,9 @@ impl<S: Service> Life<S> {
         }
         let mut call = job.begin();
         call.gather = gather;
-        let (deadline, span) = (job.deadline, job.span.clone());
+        let (deadline, span) = (job.deadline, spans::execution(&call.context, &job.span));
         let run = AssertUnwindSafe(async { self.chain.call(call).await }).catch_unwind();
-        let mut run = pin!(run.instrument(span));
+        let mut run = pin!(run.instrument(span.clone()));
         let mut is_begun = false;
         // Looked at whenever it wakes: what nobody waits for any more is dropped there.
         let run = poll_fn(|cx| {
@@ -224,6 +225,7 @@ impl<S: Service> Life<S> {
             biased;
             ended = run => match ended {
                 None => {
+                    spans::given_up(&span);
                     job.give_up();
                     return None;
                 }
@@ -236,6 +238,7 @@ impl<S: Service> Life<S> {
             }
         };
         let ended = Instant::now();
+        spans::execution_ended(&span, &outcome);
         self.end(ended, job, outcome);
         Some(ended)
     }

@@ -16,6 +16,7 @@ use crate::error::CallError;
 use crate::message::{Request, ServiceMessage};
 use crate::payload::Payload;
 use crate::service::Outcome;
+use crate::spans;
 
 /// The innermost link of callers: finds an instance, asks it, and asks again where that is right.
 pub(super) struct Caller {
@@ -77,6 +78,10 @@ impl Caller {
             if is_last || !why.may_be_tried_again(context.is_idempotent) {
                 return Err(why);
             }
+            let Context { service, method, attempt, .. } = &context;
+            tracing::debug!(
+                target: "umbel::service", %service, %method, attempt, %why, "an attempt failed"
+            );
             let is_gone = matches!(why, CallError::Stopped { .. } | CallError::Unreachable { .. });
             failed.retain(|one| Some(one) != at.as_ref());
             failed.extend(at);
@@ -200,6 +205,7 @@ impl Caller {
         manner: &Manner,
         payload: Payload,
     ) -> Outcome {
+        spans::attempt(context, &picked.address);
         let remaining = context.deadline.saturating_duration_since(now);
         let within = self.options.attempt_deadline.map_or(remaining, |most| most.min(remaining));
         let is_repeatable = manner.is_repeatable || (context.is_idempotent && manner.retries > 0);

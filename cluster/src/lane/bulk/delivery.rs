@@ -62,9 +62,10 @@ pub(super) fn deliver(
             drop(charge);
             Ok(())
         }
-        Frame::Publication { topic, schema, payload, .. } => {
-            let limits = lane.limits;
-            lane.home.publication(&Publication { topic, schema, payload, limits }, charge);
+        Frame::Publication { topic, schema, trace, payload } => {
+            let publication = Publication { topic, schema, payload, limits: lane.limits };
+            let hand_out = || lane.home.publication(&publication, charge);
+            driver::published(driver::trace_of(lane, trace), hand_out);
             Ok(())
         }
         _ => unreachable!("no other frame has a payload"),

@@ -69,7 +69,7 @@ async fn a_large_question_says_how_long_its_asker_waits() {
 async fn a_large_publication_gives_its_credit_back_when_its_subscribers_have_let_go_of_it() {
     let mut bench = Bench::new();
     let mut head = Vec::new();
-    frame::publication(&mut head, "news", SCHEMA, &[]);
+    frame::publication(&mut head, "news", SCHEMA, &[], &[]);
     let head = head.split_off(frame::LENGTH_BYTES);
     let payload = vec![0; 5000];
     bench.send(&[begin(1, payload.len(), &head), chunk(1, 0, &payload)]).await;

@@ -64,8 +64,8 @@ fn the_other_frames_read_as_they_were_written() {
     cancel(&mut bytes, 7);
     assert_eq!(Frame::read(body(&bytes)), Ok(Frame::Cancel { correlation: 7 }));
     bytes.clear();
-    publication(&mut bytes, "news", 5, b"hear");
-    let heard = Frame::Publication { topic: "news", schema: 5, payload: b"hear" };
+    publication(&mut bytes, "news", 5, &[], b"hear");
+    let heard = Frame::Publication { topic: "news", schema: 5, trace: None, payload: b"hear" };
     assert_eq!(Frame::read(body(&bytes)), Ok(heard));
     bytes.clear();
     undelivered(&mut bytes, 9, b"gone");
@@ -116,6 +116,17 @@ fn a_trace_stands_beside_the_deadlines_and_only_the_first_counts() {
         Frame::read(body(&bytes)).unwrap()
     else {
         panic!()
+    };
+    assert_eq!(TraceContext::read(read), Ok(trace.clone()));
+
+    let mut fields = Vec::new();
+    put_trace(&mut fields, &trace);
+    let mut bytes = Vec::new();
+    publication(&mut bytes, "news", 5, &fields, b"hear");
+    let read = Frame::read(&bytes[LENGTH_BYTES..]).unwrap();
+    let Frame::Publication { topic: "news", schema: 5, trace: Some(read), payload: b"hear" } = read
+    else {
+        panic!("{read:?}")
     };
     assert_eq!(TraceContext::read(read), Ok(trace));
     let remaining = Some(Duration::from_micros(299));
