@@ -64,8 +64,8 @@ impl RuntimeBuilder {
         }
     }
 
-    /// Registers a module. `make` is called for each time that it is loaded or reloaded, and once to look
-    /// at it.
+    /// Registers a module. `make` is called for each time that it is loaded or reloaded; the first time when
+    /// the runtime is [built](RuntimeBuilder::build).
     pub fn module<M: Module>(mut self, make: impl Fn() -> M + Send + Sync + 'static) -> Self {
         self.factories.push(Factory::new(make));
         self

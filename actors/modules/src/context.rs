@@ -20,6 +20,8 @@ pub struct ModuleContext {
     runtime: Arc<Shared>,
     module: Arc<str>,
     requires: Arc<[String]>,
+    #[cfg_attr(not(feature = "database"), expect(dead_code, reason = "there is none to be had"))]
+    needs_database: bool,
     generation: u64,
 }
 
@@ -33,10 +35,12 @@ pub struct SectionError {
     pub why: String,
 }
 
-/// A module asks for a database, and the runtime has none.
+/// A module asks for a database, and does not say that it needs one: in another process it might have none.
 #[cfg(feature = "database")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the runtime has no database: module '{module}' does not say that it needs one")]
+#[error(
+    "module '{module}' has no database, for it does not say that it needs one: see `Module::needs`"
+)]
 pub struct NoDatabase {
     /// The module.
     pub module: String,
@@ -47,9 +51,11 @@ impl ModuleContext {
         runtime: Arc<Shared>,
         module: &str,
         requires: Vec<String>,
+        needs_database: bool,
         generation: u64,
     ) -> Self {
-        Self { runtime, module: module.into(), requires: requires.into(), generation }
+        let (module, requires) = (module.into(), requires.into());
+        Self { runtime, module, requires, needs_database, generation }
     }
 
     /// The module's name.
@@ -125,7 +131,7 @@ impl ModuleContext {
     /// [`NoDatabase`]: the module does not say that it [needs](crate::Needs) one.
     #[cfg(feature = "database")]
     pub fn database(&self) -> Result<&umbel_database::Database, NoDatabase> {
-        let database = self.runtime.database.as_ref();
+        let database = self.runtime.database.as_ref().filter(|_| self.needs_database);
         database.ok_or_else(|| NoDatabase { module: self.module.to_string() })
     }
 

@@ -51,7 +51,7 @@ pub enum LoadError {
         known: Vec<String>,
     },
     /// There is a module of this name already: reload or upgrade it.
-    #[error("module '{module}' is loaded already")]
+    #[error("module '{module}' is loaded already: reload or upgrade it")]
     Loaded {
         /// The module.
         module: String,
@@ -85,8 +85,14 @@ pub enum LoadError {
         module: String,
         /// Why, for people.
         why: String,
-        /// Who did not start.
-        source: ChildError,
+        /// Who did not start, where it was not the time.
+        source: Option<ChildError>,
+    },
+    /// The module failed, and was to be started again, while this was under way.
+    #[error("module '{module}' failed meanwhile: try again")]
+    Overtaken {
+        /// The module.
+        module: String,
     },
     /// One of its services was not made known.
     #[error("module '{module}': service '{service}' was not made known: {why}")]
@@ -105,6 +111,7 @@ pub enum LoadError {
         /// The module.
         module: String,
         /// Why.
+        #[source]
         why: umbel_http::MountError,
     },
     /// Its part of the database is not as it needs it.
@@ -169,10 +176,12 @@ pub enum ReplaceError {
 #[non_exhaustive]
 pub enum UnloadError {
     /// It is not loaded.
-    #[error("module '{module}' is not loaded")]
+    #[error("module '{module}' is not loaded; there are {}", listed(known))]
     NotLoaded {
         /// The module.
         module: String,
+        /// Those that there are, loaded or not.
+        known: Vec<String>,
     },
     /// Others require it.
     #[error(

@@ -2,6 +2,8 @@
 //! dependencies, and loaded, reloaded and unloaded while the others run.
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use serde::{Deserialize, Serialize};
 //! use umbel_modules::{Dependents, Failure, Module, ModuleContext, Registration, Runtime};
 //! use umbel_services::{Context, Handle, Method, Methods, Service, ServiceHost};
@@ -72,7 +74,7 @@
 //!     why.to_string(),
 //!     "module 'catalog' is required by 'ordering': unload them first, or cascade",
 //! );
-//! runtime.shutdown().await; // ordering, catalog
+//! runtime.shutdown(Duration::from_secs(5)).await; // ordering, catalog
 //! # Ok(())
 //! # }
 //! ```
@@ -136,6 +138,6 @@ pub use offers::OfferError;
 pub use options::RuntimeOptions;
 pub use order::OrderError;
 pub use registration::Registration;
-pub use runtime::{Dependents, Runtime};
+pub use runtime::{Dependents, Ended, Runtime};
 pub use umbel_services::{ConfigError, ConfigFormat, Failure};
 pub use view::{Change, MODULE_CHANGES, ModuleChange, ModuleHealth, ModuleState, ModuleView};

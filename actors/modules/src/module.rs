@@ -64,7 +64,9 @@ pub trait Module: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Called when its children are up, before it is given work.
+    /// Called when its children are up, before it is given work: its services are not found yet, and its
+    /// routes are not there. (Where the module is started again after a failure, calls that wait for a service
+    /// of its are taken up as soon as that is up.)
     ///
     /// # Errors
     /// Whatever the module says; it counts as not started then.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use umbel_actors::supervision::Intensity;
 use umbel_actors::{Actor, Address, ChildOptions, ChildSpec, Message, Strategy};
 use umbel_services::{Failure, Service, ServiceHost, ServiceView};
 
@@ -22,7 +23,7 @@ pub struct Registration {
     pub(crate) offers: Offers,
     pub(crate) handlers: Vec<(&'static str, Handler)>,
     pub(crate) strategy: Strategy,
-    pub(crate) intensity: (u32, Duration),
+    pub(crate) intensity: Intensity,
     /// The first thing that cannot be.
     pub(crate) wrong: Option<Failure>,
 }
@@ -55,7 +56,8 @@ impl Registration {
     /// A service of the module, which is made known when the module is up. Where the configuration has
     /// it run on other nodes only, it is left out.
     pub fn service<S: Service>(&mut self, host: ServiceHost<S>) -> &mut Self {
-        let host = host.instance(self.context.generation().to_string());
+        let (module, generation) = (self.context.name(), self.context.generation());
+        let host = host.instance(format!("{module}#{generation}"));
         if let Some(child) = self.context.services().child(host) {
             self.children.push(child.spec.with_handle(()));
             self.views.push(child.view);
@@ -110,8 +112,9 @@ impl Registration {
     }
 
     /// Has each event of a topic handled, one after the other, from when the module is up until it is
-    /// to stop. A failure is logged and the next event is taken; a panic restarts the handler's actor.
-    /// When the module is reloaded, each event is handled by the old instance or by the new one.
+    /// to stop. A failure or a panic is logged, and the next event is taken. When the module is reloaded, each
+    /// event is handled by the old instance or by the new one: the first handler of a topic takes over from
+    /// the first, the second from the second.
     pub fn on_event<E, F>(
         &mut self,
         handle: impl Fn(E, ModuleContext) -> F + Send + Sync + 'static,
@@ -145,7 +148,7 @@ impl Registration {
     /// Then the runtime restarts it, and all modules after it. Default:
     /// [`RuntimeOptions::intensity`](crate::RuntimeOptions::intensity).
     pub fn intensity(&mut self, restarts: u32, within: Duration) -> &mut Self {
-        self.intensity = (restarts, within);
+        self.intensity = Intensity { restarts, period: within };
         self
     }
 

@@ -4,26 +4,31 @@
 mod http;
 mod instance;
 mod lifecycle;
+mod loaded;
 mod operation;
 mod pump;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use umbel_actors::{Strategy, Subscription, Supervisor, SupervisorRef, System};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use umbel_actors::supervision::Intensity;
+use umbel_actors::{Signal, Strategy, Subscription, Supervisor, SupervisorRef, System};
 use umbel_services::{Directory, ServiceManager};
 
 #[cfg(feature = "http")]
-pub(crate) use self::http::HttpParts;
+use self::http::Http;
 #[cfg(feature = "http")]
-use self::http::{Http, Mount};
+pub(crate) use self::http::HttpParts;
 pub(crate) use self::instance::Instance;
+pub(crate) use self::loaded::Loaded;
 use crate::builder::RuntimeBuilder;
 use crate::config::RuntimeConfig;
 use crate::error::{LoadError, ReplaceError, StartRuntimeError, UnloadError};
@@ -38,7 +43,8 @@ use crate::view::{Change, MODULE_CHANGES, ModuleChange, ModuleHealth, ModuleStat
 /// what it bears itself, it is started again, and with it all that were loaded after it.
 ///
 /// What changes the modules (load, unload, reload, upgrade, shutdown) is done one after the other, and once
-/// begun it goes on though its caller waits no more.
+/// begun it goes on though its caller waits no more. Dropping the runtime leaves it running:
+/// [shut it down](Runtime::shutdown).
 #[derive(Clone)]
 pub struct Runtime {
     shared: Arc<Shared>,
@@ -104,32 +110,34 @@ pub(crate) struct Shared {
     known: Mutex<BTreeMap<String, Factory>>,
     /// The loaded modules, in the order in which they were started.
     table: ArcSwap<Vec<Arc<Loaded>>>,
-    supervisor: ArcSwapOption<SupervisorRef>,
+    supervisor: SupervisorRef,
     /// Held by what changes the modules.
     changing: tokio::sync::Mutex<()>,
     /// Whether all modules that it was built of are up.
     is_started: AtomicBool,
-    is_stopped: AtomicBool,
+    /// When it is to have stopped, once it is to stop.
+    stopping: watch::Sender<Option<Instant>>,
+    /// How it has ended.
+    ended: watch::Sender<Option<Ended>>,
+    /// Whether the system is the runtime's own, and ends with it.
+    owns_system: bool,
     #[cfg(feature = "database")]
     pub(crate) database: Option<umbel_database::Database>,
+    /// Whether the database is the runtime's own, and is closed with it.
+    #[cfg(feature = "database")]
+    owns_database: bool,
     #[cfg(feature = "http")]
     http: Http,
 }
 
-/// A module that is loaded, whichever instance of it serves.
-pub(crate) struct Loaded {
-    name: String,
-    instance: ArcSwap<Instance>,
-    /// How many instances there were.
-    generations: AtomicU64,
-    #[cfg(feature = "http")]
-    mount: Mount,
-}
-
-impl Loaded {
-    pub(crate) fn current(&self) -> Arc<Instance> {
-        self.instance.load_full()
-    }
+/// How a runtime has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was shut down.
+    ShutDown,
+    /// Its modules failed more often than it [bears](RuntimeOptions::module_intensity), or its system was
+    /// shut down under it.
+    Failed,
 }
 
 impl Shared {
@@ -162,20 +170,33 @@ impl Shared {
         join_all(asked).await
     }
 
-    /// Whether it has been started, and has not stopped.
+    /// Whether it has been started, and is not to stop.
     #[cfg(feature = "http")]
     fn is_ready(&self) -> Result<(), String> {
-        match (self.is_started.load(Ordering::Acquire), self.is_stopped.load(Ordering::Acquire)) {
-            (_, true) => Err("it has stopped".to_owned()),
-            (false, false) => Err("it is starting".to_owned()),
-            (true, false) => Ok(()),
+        if self.ended.borrow().is_some() {
+            return Err("it has stopped".to_owned());
         }
+        if self.stopping.borrow().is_some() {
+            return Err("it is stopping".to_owned());
+        }
+        match self.is_started.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err("it is starting".to_owned()),
+        }
+    }
+
+    /// Ends when it is to stop.
+    async fn stopping(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives in `self`.
+        let _ = stopping.wait_for(Option::is_some).await;
     }
 
     fn tell(&self, module: &str, generation: u64, what: Change) {
         tracing::info!(target: "umbel::module", runtime = %self.name, module, generation, ?what, "changed");
         if let Ok(topic) = self.system.topic(MODULE_CHANGES) {
-            topic.publish(ModuleChange { module: module.to_owned(), generation, what });
+            let (runtime, module) = (self.name.clone(), module.to_owned());
+            topic.publish(ModuleChange { runtime, module, generation, what });
         }
     }
 }
@@ -188,12 +209,18 @@ impl Runtime {
 
     pub(crate) async fn start(parts: Parts, modules: Vec<Made>) -> Result<Self, StartRuntimeError> {
         #[cfg(feature = "database")]
-        let database = parts.database.open().await?;
+        let (owns_database, database) =
+            (parts.database.open.is_none(), parts.database.open().await?);
+        let owns_system = parts.system.is_none();
         let system = parts.system.unwrap_or_else(|| System::new(parts.name.as_str()));
         let mut services = ServiceManager::builder(&system).config(parts.config.services.clone());
         if let Some(directory) = parts.directory {
             services = services.directory(directory);
         }
+        let Intensity { restarts, period } = parts.options.module_intensity;
+        let supervisor = Supervisor::new(format!("runtime/{}", parts.name), Strategy::RestForOne)
+            .intensity(restarts, period);
+        let supervisor = system.supervise(supervisor).await?;
         let shared = Arc::new(Shared {
             services: services.build(),
             bus: parts.bus.unwrap_or_else(|| Arc::new(LocalEvents::new(&system))),
@@ -204,34 +231,37 @@ impl Runtime {
             elsewhere: parts.elsewhere,
             known: Mutex::new(parts.factories),
             table: ArcSwap::default(),
-            supervisor: ArcSwapOption::empty(),
+            supervisor,
             changing: tokio::sync::Mutex::default(),
             is_started: AtomicBool::new(false),
-            is_stopped: AtomicBool::new(false),
+            stopping: watch::Sender::new(None),
+            ended: watch::Sender::new(None),
+            owns_system,
             #[cfg(feature = "database")]
             database,
+            #[cfg(feature = "database")]
+            owns_database,
             #[cfg(feature = "http")]
             http: Http::new(parts.http.layering.clone()),
         });
+        tokio::spawn(shared.clone().forget_all_at_the_end());
+        let mut starting = Starting(Some(Self { shared: shared.clone() }));
         // Before the modules: whoever asks is told that it is not ready yet.
         #[cfg(feature = "http")]
-        shared.serve(parts.http).await?;
-        let (restarts, within) = shared.options.intensity;
-        let supervisor = Supervisor::new(format!("runtime/{}", shared.name), Strategy::RestForOne)
-            .intensity(restarts, within);
-        let supervisor = shared.system.supervise(supervisor).await?;
-        shared.supervisor.store(Some(Arc::new(supervisor.clone())));
-        tokio::spawn(shared.clone().forget_all_after(supervisor));
-        let runtime = Self { shared };
+        if let Err(why) = shared.serve(parts.http).await {
+            starting.take_back().await;
+            return Err(why);
+        }
         for module in modules {
-            let shared = runtime.shared.clone();
-            if let Err(why) = runtime.change(async move { shared.load(module).await }).await {
-                runtime.shutdown().await;
+            let (runtime, loading) = (Self { shared: shared.clone() }, shared.clone());
+            let loaded = runtime.change(async move { loading.load(module).await }).await;
+            if let Err(why) = loaded.unwrap_or(Err(LoadError::Stopped)) {
+                starting.take_back().await;
                 return Err(why.into());
             }
         }
-        runtime.shared.is_started.store(true, Ordering::Release);
-        Ok(runtime)
+        shared.is_started.store(true, Ordering::Release);
+        Ok(starting.0.take().expect("it was not taken back"))
     }
 
     /// The runtime's name.
@@ -259,12 +289,9 @@ impl Runtime {
     }
 
     /// The supervisor of all modules: its tree, its events.
-    ///
-    /// # Panics
-    /// Never: it is there as long as there is a runtime.
     #[must_use]
-    pub fn supervisor(&self) -> SupervisorRef {
-        SupervisorRef::clone(&self.shared.supervisor.load_full().expect("it was started"))
+    pub fn supervisor(&self) -> &SupervisorRef {
+        &self.shared.supervisor
     }
 
     /// All modules: those that are loaded in the order in which they were started, then the others.
@@ -319,11 +346,18 @@ impl Runtime {
         self.shared.database.as_ref()
     }
 
-    /// Where the modules' routes are served, and where the admin API is; empty where they are not.
+    /// Where the modules' routes are served; empty where they are not.
     #[cfg(feature = "http")]
     #[must_use]
-    pub fn http_addresses(&self) -> [Vec<std::net::SocketAddr>; 2] {
+    pub fn http_addresses(&self) -> Vec<std::net::SocketAddr> {
         self.shared.http.addresses()
+    }
+
+    /// Where the admin API is; empty where it is not.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn admin_addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.shared.http.admin_addresses()
     }
 
     /// Registers a module and loads it, as the last. To load one again that was unloaded, see
@@ -337,7 +371,8 @@ impl Runtime {
     ) -> Result<(), LoadError> {
         let (shared, factory) = (self.shared.clone(), Factory::new(make));
         self.change(async move {
-            let unnamed = |why| LoadError::Make { module: "?".to_owned(), why };
+            let unnamed =
+                |why| LoadError::Make { module: std::any::type_name::<M>().to_owned(), why };
             let module = factory.make().map_err(unnamed)?;
             let name = module.name().to_owned();
             shared.load(module).await?;
@@ -345,6 +380,7 @@ impl Runtime {
             Ok(())
         })
         .await
+        .unwrap_or(Err(LoadError::Stopped))
     }
 
     /// Loads a module that was registered and is not loaded, as the last.
@@ -358,6 +394,7 @@ impl Runtime {
             shared.load(made).await
         })
         .await
+        .unwrap_or(Err(LoadError::Stopped))
     }
 
     /// Stops a module: it is given no more work, finishes what it has for [`RuntimeOptions::drain`] at most, and
@@ -371,7 +408,8 @@ impl Runtime {
         dependents: Dependents,
     ) -> Result<Vec<String>, UnloadError> {
         let (shared, module) = (self.shared.clone(), module.to_owned());
-        self.change(async move { shared.unload(module, dependents).await }).await
+        let unloaded = self.change(async move { shared.unload(module, dependents).await });
+        unloaded.await.unwrap_or(Err(UnloadError::Stopped))
     }
 
     /// Puts a new instance in the place of a module, made by the same factory: it is started beside the
@@ -387,6 +425,7 @@ impl Runtime {
             shared.replace(&module, made).await
         })
         .await
+        .unwrap_or_else(|| Err(LoadError::Stopped.into()))
     }
 
     /// As [`Runtime::reload`], by another factory, which is the module's from then on.
@@ -408,37 +447,97 @@ impl Runtime {
             Ok(())
         })
         .await
+        .unwrap_or_else(|| Err(LoadError::Stopped.into()))
     }
 
-    /// Unloads all modules, the last first, and stops. The system lives on, where it was handed in.
-    pub async fn shutdown(&self) {
-        let shared = self.shared.clone();
-        self.change(async move { shared.shut_down().await }).await;
-    }
-
-    /// Ends when the runtime has: by [`Runtime::shutdown`], or because its modules failed more often than it
-    /// bears.
-    pub async fn ended(&self) {
-        self.supervisor().ended().await;
-    }
-
-    /// Does one change after the other, each to its end, whoever waits for it.
-    async fn change<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    /// Stops: no more requests are taken in, those under way end, and all modules are unloaded, the last
+    /// first. What has not ended after `within` is cut off. Whether all has ended by itself.
+    ///
+    /// What changes the modules just then is given up. The system, the database and the node that were handed in
+    /// live on.
+    pub async fn shutdown(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        self.shared.stopping.send_modify(|stopping| {
+            // The sooner of two.
+            *stopping = Some(stopping.map_or(until, |before| before.min(until)));
+        });
         let shared = self.shared.clone();
         let work = tokio::spawn(async move {
             let _guard = shared.changing.lock().await;
-            change.await
+            shared.shut_down().await
+        });
+        work.await.unwrap_or(false)
+    }
+
+    /// Waits for [`Signal::next`], and then shuts down within `within`; at a second signal at once. Ends too
+    /// when the runtime does otherwise. Says how it has ended.
+    ///
+    /// # Errors
+    /// Where the operating system refuses to have a signal handled; nothing is stopped then.
+    pub async fn shutdown_on_signal(&self, within: Duration) -> std::io::Result<Ended> {
+        let signal = tokio::select! {
+            signal = Signal::next() => signal?,
+            ended = self.ended() => return Ok(ended),
+        };
+        tracing::info!(target: "umbel::module", runtime = self.name(), %signal, ?within, "shutting down");
+        tokio::select! {
+            biased;
+            _ = self.shutdown(within) => {}
+            _ = Signal::next() => drop(self.shutdown(Duration::ZERO).await),
+        }
+        Ok(self.ended().await)
+    }
+
+    /// Ends when the runtime has, and says how.
+    pub async fn ended(&self) -> Ended {
+        let mut ended = self.shared.ended.subscribe();
+        // The sender lives in `self`.
+        let how = ended.wait_for(Option::is_some).await.ok().and_then(|how| *how);
+        how.unwrap_or(Ended::Failed)
+    }
+
+    /// Does one change after the other, each to its end, whoever waits for it. `None`, and nothing was done,
+    /// where the runtime is to stop.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let shared = self.shared.clone();
+        let work = tokio::spawn(async move {
+            let _guard = tokio::select! {
+                biased;
+                () = shared.stopping() => return None,
+                guard = shared.changing.lock() => guard,
+            };
+            Some(change.await)
         });
         match work.await {
             Ok(done) => done,
             Err(why) => match why.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Nobody else has the task's handle.
+                // The executor is being shut down.
                 Err(_) => std::future::pending().await,
             },
+        }
+    }
+}
+
+/// A runtime that is being started: whoever gives that up leaves nothing running.
+struct Starting(Option<Runtime>);
+
+impl Starting {
+    async fn take_back(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown(runtime.shared.options.drain).await;
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            let within = runtime.shared.options.drain;
+            tokio::spawn(async move { runtime.shutdown(within).await });
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A module as it is at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModuleView {
     /// Its name.
@@ -23,7 +23,7 @@ pub struct ModuleView {
 }
 
 /// What a module does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModuleState {
@@ -38,7 +38,7 @@ pub enum ModuleState {
 }
 
 /// Whether a module can do its work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModuleHealth {
     /// The module.
@@ -48,9 +48,11 @@ pub struct ModuleHealth {
 }
 
 /// What has become of a module. Published to the topic [`MODULE_CHANGES`] of the runtime's system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModuleChange {
+    /// The runtime.
+    pub runtime: String,
     /// The module.
     pub module: String,
     /// Which instance of it, from 1.
@@ -60,7 +62,7 @@ pub struct ModuleChange {
 }
 
 /// What has become of an instance of a module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {

@@ -76,23 +76,26 @@ async fn a_hundred_reloads_under_a_thousand_calls_a_second_fail_none_of_them() {
     let actors = runtime.system().top_level_actors();
     let clients = Clients::start(&runtime, 1_000);
     let mut reloads = interval(Duration::from_millis(20));
-    for _ in 0..100 {
+    for round in 0..100 {
         reloads.tick().await;
-        let module = if log.all().len() % 2 == 0 { "catalog" } else { "ordering" };
-        runtime.reload(module).await.unwrap();
         runtime.reload("catalog").await.unwrap();
+        if round % 2 == 0 {
+            runtime.reload("ordering").await.unwrap();
+        }
     }
     let (calls, rate, failed) = clients.stop().await;
     println!("{calls} calls, {rate:.0} a second, {} failed", failed.len());
     assert_eq!(failed, [""; 0]);
-    assert!(calls > 100, "{calls}");
+    // The clients keep their rate unless the machine does not: then there are fewer calls, and none that fails.
+    assert!(calls > 500, "{calls}");
     let (_, generation) = runtime.services().call("catalog", Ask).await.unwrap();
-    assert!(generation > 100, "{generation}");
+    assert_eq!(generation, 101);
     // Of the old instances nothing is left.
     assert_eq!(runtime.system().top_level_actors(), actors);
     for view in runtime.modules() {
         let tree = runtime.supervisor().supervisor(view.name).await.unwrap().unwrap();
-        assert_eq!(tree.which_children().await.unwrap().len(), 1);
+        // The instance that serves, and its guard.
+        assert_eq!(tree.which_children().await.unwrap().len(), 2);
     }
     let handles = runtime.services().handles();
     assert!(handles.values().all(|instances| instances.len() == 1), "{handles:?}");
@@ -122,7 +125,7 @@ async fn one_that_cannot_take_over_leaves_the_old_one_serving() {
         let answer = runtime.services().call("catalog", Ask).await.unwrap();
         assert_eq!(answer, ("1".to_owned(), 1), "{fault:?}");
         let tree = runtime.supervisor().supervisor("catalog").await.unwrap().unwrap();
-        assert_eq!(tree.which_children().await.unwrap().len(), 1, "{fault:?}");
+        assert_eq!(tree.which_children().await.unwrap().len(), 2, "{fault:?}");
     }
     let (_, _, failed) = clients.stop().await;
     assert_eq!(failed, [""; 0]);

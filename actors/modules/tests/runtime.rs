@@ -5,12 +5,15 @@ mod support;
 use std::time::Duration;
 
 use support::{Ask, AskOther, FAULTS_OF_START, Fault, Log, Part, Placed, impatient, until};
-use umbel_actors::System;
+use umbel_actors::supervision::{Happening, Intensity, Observed};
+use umbel_actors::{Backoff, System};
 use umbel_modules::Failure;
 use umbel_modules::{
-    Change, Dependents, LoadError, Module, ModuleContext, ModuleState, OfferError, Registration,
-    Runtime, UnloadError,
+    Change, Dependents, Ended, LoadError, Module, ModuleContext, ModuleState, OfferError,
+    Registration, Runtime, RuntimeOptions, UnloadError,
 };
+
+const SOON: Duration = Duration::from_secs(5);
 
 fn shop(log: &Log) -> umbel_modules::RuntimeBuilder {
     let (ordering, catalog, infra) = (log.clone(), log.clone(), log.clone());
@@ -33,9 +36,9 @@ async fn modules_are_started_after_what_they_require_and_stopped_the_other_way()
     let (said, _) = runtime.services().call("ordering", AskOther("infra".into())).await.unwrap();
     assert_eq!(said, "1");
 
-    runtime.shutdown().await;
+    runtime.shutdown(SOON).await;
     assert_eq!(log.take(), ["stop ordering", "stop catalog", "stop infra"]);
-    runtime.ended().await;
+    assert_eq!(runtime.ended().await, Ended::ShutDown);
 }
 
 #[tokio::test]
@@ -53,7 +56,7 @@ async fn a_shutdown_hook_that_fails_keeps_no_other_module_from_stopping() {
             .await
             .unwrap();
         log.take();
-        runtime.shutdown().await;
+        runtime.shutdown(SOON).await;
         assert_eq!(log.take(), ["stop ordering", "stop catalog", "stop infra"], "{fault:?}");
     }
 }
@@ -80,7 +83,7 @@ async fn when_a_module_does_not_start_those_before_it_are_stopped_again() {
             Fault::RegisterPanics => "it panicked: in on_register",
             Fault::Startup => "it cannot",
             Fault::StartupPanics => "it panicked: in on_startup",
-            Fault::StartupHangs => "it did not end within 300ms",
+            Fault::StartupHangs => "its on_startup had not ended after 300ms",
             Fault::Service => "no service today",
             other => unreachable!("{other:?}"),
         };
@@ -123,7 +126,7 @@ fn a_module_that_needs_a_database_is_refused_where_there_can_be_none() {
         fn name(&self) -> &str {
             "hungry"
         }
-        fn needs(&self) -> Needs {
+        fn needs(&self) -> umbel_modules::Needs {
             umbel_modules::Needs::database()
         }
     }
@@ -166,14 +169,14 @@ async fn a_module_that_others_require_is_not_unloaded_unless_they_are() {
         runtime.load_known(module).await.unwrap();
     }
     let why = runtime.load_known("infra").await.unwrap_err();
-    assert_eq!(why.to_string(), "module 'infra' is loaded already");
+    assert_eq!(why.to_string(), "module 'infra' is loaded already: reload or upgrade it");
     let why = runtime.load_known("infar").await.unwrap_err();
     assert_eq!(
         why.to_string(),
         "there is no module 'infar'; there are 'catalog', 'infra', 'ordering'",
     );
     runtime.services().call("catalog", AskOther("infra".into())).await.unwrap();
-    runtime.shutdown().await;
+    runtime.shutdown(SOON).await;
     let stopped = runtime.load_known("infra").await.unwrap_err();
     assert!(matches!(stopped, LoadError::Stopped), "{stopped}");
 }
@@ -335,7 +338,16 @@ async fn an_actor_that_fails_is_restarted_and_beyond_that_its_module_and_those_a
     let mut events = runtime.supervisor().events();
 
     fell(runtime.system(), "catalog").await;
-    while !format!("{:?}", events.next().await.unwrap()).contains("Restarted") {}
+    let restarted = async {
+        loop {
+            if let Observed::Event(event) = events.next().await.unwrap()
+                && matches!(event.what, Happening::Restarted { .. })
+            {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, restarted).await.unwrap();
     assert_eq!(log.take(), [""; 0], "one restart of an actor is its module's own matter");
 
     // The second is one too many: the module is started again, and who requires it.
@@ -356,7 +368,12 @@ async fn an_actor_that_fails_is_restarted_and_beyond_that_its_module_and_those_a
 #[tokio::test]
 async fn a_runtime_whose_modules_fail_for_ever_ends_and_says_so() {
     let log = Log::default();
-    let runtime = fragile(&log).start().await.unwrap();
+    let options = RuntimeOptions {
+        module_intensity: Intensity { restarts: 3, period: Duration::from_secs(60) },
+        module_backoff: Backoff::none(),
+        ..RuntimeOptions::default()
+    };
+    let runtime = fragile(&log).options(options).start().await.unwrap();
     let system = runtime.system().clone();
     let failing = tokio::spawn(async move {
         loop {
@@ -366,7 +383,8 @@ async fn a_runtime_whose_modules_fail_for_ever_ends_and_says_so() {
             tokio::task::yield_now().await;
         }
     });
-    tokio::time::timeout(Duration::from_secs(30), runtime.ended()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(30), runtime.ended()).await.unwrap();
+    assert_eq!(ended, Ended::Failed);
     failing.abort();
     until("nothing is loaded", || {
         runtime.modules().iter().all(|view| view.state == ModuleState::Unloaded)

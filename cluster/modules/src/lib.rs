@@ -26,7 +26,7 @@
 //!     .start()
 //!     .await?;
 //!
-//! runtime.shutdown().await;
+//! runtime.shutdown(Duration::from_secs(5)).await;
 //! node.leave(Duration::from_secs(5)).await;
 //! # Ok(())
 //! # }

@@ -11,6 +11,8 @@ use umbel_cluster_modules::OnNode;
 use umbel_modules::{Change, Dependents, ModuleState, Runtime, RuntimeBuilder};
 use umbel_services::CallError;
 
+const SOON: Duration = Duration::from_secs(5);
+
 struct Cluster(Authority);
 
 impl Cluster {
@@ -89,10 +91,13 @@ async fn an_event_is_handled_by_the_modules_of_all_nodes() {
         has("catalog#1 has 7") && has("ordering#1 has 7")
     };
     // Until the other node has heard of the subscription.
-    while !both(&two.log) {
-        two.ordering.events().publish(Placed { order: 7 }).await.unwrap();
-        tokio::task::yield_now().await;
-    }
+    let heard = async {
+        while !both(&two.log) {
+            two.ordering.events().publish(Placed { order: 7 }).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("both hear it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +136,7 @@ async fn what_is_unloaded_on_one_node_is_not_found_from_the_other() {
     two.catalog.load_known("catalog").await.unwrap();
     two.ordering.services().call("catalog", Ask).await.unwrap();
     // Nodes that leave end nothing else.
-    two.catalog.shutdown().await;
+    two.catalog.shutdown(SOON).await;
     two.node_a.leave(Duration::from_secs(5)).await;
     two.ordering.services().call("ordering", Ask).await.unwrap();
     two.node_b.leave(Duration::from_secs(5)).await;

@@ -2,16 +2,23 @@
 
 mod admin;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use umbel_http::{
-    Bearer, HttpOptions, HttpServer, Metrics, MountError, Mounted, Readiness, Retired, Routes,
+    Bearer, HttpOptions, HttpServer, Metrics, MountError, Mounted, Problem, Readiness, Retired,
+    Routes,
 };
 
-use super::{Instance, Shared};
+use super::lifecycle::Standing;
+use super::{Instance, LAST_STOP, Shared};
 use crate::config::HttpConfig;
 use crate::error::{LoadError, StartRuntimeError};
 
@@ -41,13 +48,14 @@ struct Servers {
     admin: Option<HttpServer>,
 }
 
-/// Where a module's routes are mounted, if it has some.
-pub(crate) type Mount = Mutex<Option<Mounted>>;
+/// Where a module's routes are mounted, if it has some, and of which instance they are.
+pub(crate) type Mount = Mutex<Option<(u64, Mounted)>>;
 
 /// A router that is to be mounted.
 pub(crate) struct Prepared {
     prefix: String,
     router: Router,
+    generation: u64,
 }
 
 impl Http {
@@ -55,11 +63,14 @@ impl Http {
         Self { layering, ..Self::default() }
     }
 
-    /// The addresses at which modules' routes are, and at which the admin API is.
-    pub(super) fn addresses(&self) -> [Vec<std::net::SocketAddr>; 2] {
-        let servers = self.servers.lock();
-        [&servers.modules, &servers.admin]
-            .map(|server| server.as_ref().map(|one| one.addresses().to_vec()).unwrap_or_default())
+    /// Where modules' routes are.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        addresses(self.servers.lock().modules.as_ref())
+    }
+
+    /// Where the admin API is.
+    pub(super) fn admin_addresses(&self) -> Vec<SocketAddr> {
+        addresses(self.servers.lock().admin.as_ref())
     }
 
     /// The routes of an instance, with the runtime's layers; `None` where it has none.
@@ -70,52 +81,105 @@ impl Http {
         if !router.has_routes() {
             return Ok(None);
         }
+        let standing = instance.standing().clone();
+        let is_up = from_fn(move |request, next: Next| while_up(standing.clone(), request, next));
+        let router = router.layer(is_up);
         let router = match &self.layering {
             Some(layering) => layering(router),
             None => router,
         };
-        Ok(Some(Prepared { prefix: instance.module.prefix(), router }))
+        let (prefix, generation) = (instance.module.prefix(), instance.context.generation());
+        Ok(Some(Prepared { prefix, router, generation }))
     }
 
     /// Mounts what an instance has, in the place of what was mounted before. What was retired may have
     /// requests under way.
     ///
     /// # Errors
-    /// The prefix cannot be had; nothing was changed.
+    /// The prefix cannot be had; what was mounted before is.
     pub(super) fn mount(
         &self,
         module: &str,
         mount: &Mount,
         prepared: Option<Prepared>,
     ) -> Result<Option<Retired>, LoadError> {
-        let mut mounted = mount.lock();
-        let Some(Prepared { prefix, router }) = prepared else {
-            return Ok(mounted.take().map(Mounted::unmount));
+        let Some(Prepared { prefix, router, generation }) = prepared else {
+            return Ok(self.unmount(mount));
         };
-        match mounted.as_mut() {
-            Some(mounted) if mounted.prefix() == prefix => Ok(Some(mounted.replace(router))),
-            _ => {
-                let wrong = |why: MountError| LoadError::Mount { module: module.to_owned(), why };
-                let new = self.routes.mount(&prefix, router).map_err(wrong)?;
-                Ok(mounted.replace(new).map(Mounted::unmount))
+        let mut place = mount.lock();
+        if let Some((of, mounted)) = place.as_mut()
+            && mounted.prefix() == prefix
+        {
+            *of = generation;
+            return Ok(Some(mounted.replace(router)));
+        }
+        let wrong = |why: MountError| LoadError::Mount { module: module.to_owned(), why };
+        match self.routes.mount(&prefix, router.clone()) {
+            Ok(new) => {
+                let old = place.replace((generation, new));
+                Ok(old.map(|(_, mounted)| mounted.unmount()))
             }
+            // What is in the way is its own: between the two nothing is there for a moment.
+            Err(MountError::Taken { by, .. })
+                if place.as_ref().is_some_and(|(_, mounted)| mounted.prefix() == by) =>
+            {
+                let retired = place.take().map(|(_, mounted)| mounted.unmount());
+                *place = Some((generation, self.routes.mount(&prefix, router).map_err(wrong)?));
+                Ok(retired)
+            }
+            Err(why) => Err(wrong(why)),
         }
     }
 
-    /// Lets requests end, for `within` at most, and serves no more.
-    pub(super) async fn shut_down(&self, within: Duration) {
-        let Servers { modules, admin } = std::mem::take(&mut *self.servers.lock());
-        let stop = async |server: Option<HttpServer>| match server {
-            Some(server) => server.shutdown(within).await,
-            None => 0,
-        };
-        // Not the admin API's: it may be it that asks for this.
-        let cut = stop(modules).await;
+    pub(super) fn unmount(&self, mount: &Mount) -> Option<Retired> {
+        mount.lock().take().map(|(_, mounted)| mounted.unmount())
+    }
+
+    /// Whether what is mounted is this instance's, if something is.
+    pub(super) fn is_of(&self, mount: &Mount, instance: &Instance) -> bool {
+        let generation = instance.context.generation();
+        mount.lock().as_ref().is_none_or(|(of, _)| *of == generation)
+    }
+
+    /// Lets requests for modules end, and takes in no more. Whether all have ended, before `until`.
+    pub(super) async fn stop_modules(&self, until: Instant) -> bool {
+        let server = self.servers.lock().modules.take();
+        let Some(server) = server else { return true };
+        let cut = server.shutdown(until.saturating_duration_since(Instant::now())).await;
         if cut > 0 {
             tracing::warn!(target: "umbel::module", cut, "requests were cut off");
         }
-        stop(admin).await;
+        cut == 0
     }
+
+    pub(super) async fn stop_admin(&self) {
+        let server = self.servers.lock().admin.take();
+        if let Some(server) = server {
+            server.shutdown(LAST_STOP).await;
+        }
+    }
+}
+
+fn addresses(server: Option<&HttpServer>) -> Vec<SocketAddr> {
+    server.map(|server| server.addresses().to_vec()).unwrap_or_default()
+}
+
+/// Waits until the requests of a router that was retired have ended. Whether they have, before `until`.
+pub(super) async fn finish(retired: Option<&Retired>, until: Instant) -> bool {
+    match retired {
+        Some(retired) => retired.idle(until.saturating_duration_since(Instant::now())).await,
+        None => true,
+    }
+}
+
+/// A module that is being started again answers nothing but that.
+async fn while_up(standing: Arc<Standing>, request: Request, next: Next) -> Response {
+    if standing.is_up() {
+        return next.run(request).await;
+    }
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+        .detail("the module has failed and is being started again");
+    ([(header::RETRY_AFTER, "1")], problem).into_response()
 }
 
 impl Shared {
@@ -142,7 +206,10 @@ impl Shared {
                 let mounted = routes.mount(admin::PREFIX, admin::router(asked).layer(guard));
                 mounted.expect("nothing else is mounted there").keep();
                 let server = HttpServer::builder(routes).listen(admin.listen.as_str());
-                Some(server.options(parts.options).start().await?)
+                // A change of the modules takes its time, and its outcome is worth waiting for.
+                let deadline = parts.options.deadline.max(self.options.longest_change());
+                let options = HttpOptions { deadline, ..parts.options };
+                Some(server.options(options).start().await?)
             }
             None => None,
         };

@@ -8,12 +8,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
+use umbel_actors::supervision::Intensity;
 use umbel_actors::{ChildSpec, Supervisor};
 use umbel_services::{Failure, ServiceView};
 
 use super::Shared;
-use super::lifecycle::{Lifecycle, Standing};
-use super::pump::{Pump, Source};
+use super::lifecycle::{Door, Lifecycle, Standing, Start};
+use super::loaded::INSTANCE;
+use super::pump::{Pump, Source, Subscribed};
 use crate::context::ModuleContext;
 use crate::error::LoadError;
 use crate::module::Made;
@@ -48,44 +50,56 @@ impl Instance {
         before: Option<&Self>,
     ) -> Result<Self, LoadError> {
         let name = module.name().to_owned();
-        let context = ModuleContext::new(runtime.clone(), &name, module.requires(), generation);
+        let (requires, needs_database) = (module.requires(), module.needs_database());
+        let context =
+            ModuleContext::new(runtime.clone(), &name, requires, needs_database, generation);
         let refused = |why| LoadError::Register { module: name.clone(), why };
         let mut registration = Registration::new(context.clone());
         module.on_register(&mut registration).map_err(refused)?;
         if let Some(why) = registration.wrong.take() {
             return Err(refused(why));
         }
+        let views = registration.views;
+        if let Some(why) = runtime.taken(&name, &views) {
+            return Err(refused(why));
+        }
         let (serves, busy) = (watch::Sender::new(false), watch::Sender::new(0));
         let standing = Arc::new(Standing::default());
-        let (restarts, within) = registration.intensity;
+        let Intensity { restarts, period } = registration.intensity;
         let mut declaration = Supervisor::new(child_name(&name, generation), registration.strategy)
-            .intensity(restarts, within);
+            .intensity(restarts, period);
+        let (shown, standing_of) = (context.clone(), standing.clone());
+        let door =
+            Door { context: shown.clone(), views: views.clone(), standing: standing_of.clone() };
+        declaration = declaration.child(door.child());
         for child in registration.children {
             declaration = declaration.child(child);
         }
         let lifecycle = Lifecycle {
             module: module.clone(),
-            context: context.clone(),
-            standing: standing.clone(),
+            context: shown,
+            views: views.clone(),
+            standing: standing_of,
         };
         declaration = declaration.child(lifecycle.child());
         let mut sources = BTreeMap::new();
-        for (number, (topic, handler)) in registration.handlers.into_iter().enumerate() {
-            let taken_over = before.and_then(|before| before.sources.get(&(topic, number)));
+        for (topic, handler) in registration.handlers {
+            let nth = sources.keys().filter(|(other, _)| *other == topic).count();
+            let taken_over = before.and_then(|before| before.sources.get(&(topic, nth)));
             let source = match taken_over {
                 Some(source) => source.clone(),
                 None => {
-                    let source = context.events().source(topic);
-                    let source = source.map_err(|why| refused(Failure::from(why)))?;
-                    Arc::new(Mutex::new(source))
+                    let events = context.events().source(topic);
+                    let events = events.map_err(|why| refused(Failure::from(why)))?;
+                    Arc::new(Mutex::new(Subscribed { events, told: 0 }))
                 }
             };
-            sources.insert((topic, number), source.clone());
+            sources.insert((topic, nth), source.clone());
             let (serves, busy, context) = (serves.subscribe(), busy.clone(), context.clone());
             let pump = Pump { topic, handler, source, serves, busy, context };
-            declaration = declaration.child(pump.child(number));
+            declaration = declaration.child(pump.child(nth));
         }
-        let (offers, views) = (registration.offers, registration.views);
+        let offers = registration.offers;
         Ok(Self { module, context, offers, views, declaration, standing, serves, busy, sources })
     }
 
@@ -100,16 +114,21 @@ impl Instance {
 
     pub(super) fn child(&self) -> ChildSpec<()> {
         let declaration = self.declaration.clone();
-        ChildSpec::supervisor(self.child_name(), move || declaration.clone())
+        ChildSpec::supervisor(self.child_name(), move || declaration.clone()).restart(INSTANCE)
     }
 
     pub(super) fn is_up(&self) -> bool {
         self.standing.is_up()
     }
 
-    /// Why its own hook did not let it start.
-    pub(super) fn failed(&self) -> Option<Failure> {
-        self.standing.failed()
+    /// How far its start has come.
+    pub(super) fn start(&self) -> Start {
+        self.standing.start()
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     /// What it says of itself, and whether its services are well.
@@ -145,9 +164,10 @@ impl Instance {
         }
     }
 
-    /// Makes its services known, and waits until they are handed out.
+    /// Makes its services known, and waits until they are handed out. They stay known over its restarts.
     pub(super) async fn make_known(&self, within: Duration) -> Result<(), LoadError> {
         let services = self.context.services();
+        self.standing.publish(true);
         for view in &self.views {
             let unlisted = |why: String| LoadError::Unlisted {
                 module: self.name().to_owned(),
@@ -167,26 +187,24 @@ impl Instance {
         self.serves.send_replace(serves);
     }
 
-    /// Has it be given no more work, and lets it finish what it has, for `within` at most. Whether it has
-    /// finished all.
-    pub(super) async fn retire(&self, within: Duration) -> bool {
-        let until = Instant::now() + within;
+    /// Has it be given no more work.
+    pub(super) async fn withdraw(&self) {
         self.set_serves(false);
+        self.standing.publish(false);
         for view in &self.views {
             self.context.services().deregister(view).await;
         }
+    }
+
+    /// Waits until it has finished what it was given. Whether it has, before `until`.
+    pub(super) async fn finish(&self, until: Instant) -> bool {
         let left = until.saturating_duration_since(Instant::now());
         let mut busy = self.busy.subscribe();
         let (idle, rested) = tokio::join!(
             join_all(self.views.iter().map(|view| view.until_idle(left))),
             timeout(left, async { busy.wait_for(|busy| *busy == 0).await.is_ok() }),
         );
-        let is_idle = idle.into_iter().all(|idle| idle) && rested.is_ok();
-        if !is_idle {
-            let (module, generation) = (self.name(), self.context.generation());
-            tracing::warn!(target: "umbel::module", module, generation, ?within, "stopped with work left");
-        }
-        is_idle
+        idle.into_iter().all(|idle| idle) && rested.is_ok()
     }
 }
 

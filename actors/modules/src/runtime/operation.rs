@@ -1,14 +1,17 @@
 //! What changes the modules of a runtime. One at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use tokio::time::{Instant, timeout, timeout_at};
+use umbel_actors::ractor::ActorCell;
 use umbel_actors::supervision::ChildError;
-use umbel_actors::{ChildSpec, Strategy, Supervisor, SupervisorRef};
+use umbel_actors::{ChildSpec, SupervisorRef};
+use umbel_services::{Failure, ServiceView};
 
-use super::{Dependents, Instance, LAST_STOP, Loaded, Shared};
+#[cfg(feature = "http")]
+use super::http;
+use super::lifecycle::Start;
+use super::{Dependents, Ended, Instance, LAST_STOP, Loaded, Shared};
 use crate::error::{LoadError, ReplaceError, UnloadError};
 use crate::module::Made;
 use crate::view::{Change, ModuleState, ModuleView};
@@ -29,7 +32,6 @@ impl Shared {
 
     pub(super) async fn load(self: &Arc<Self>, made: Made) -> Result<(), LoadError> {
         let module = made.name().to_owned();
-        let supervisor = self.supervisor().ok_or(LoadError::Stopped)?;
         if self.find(&module).is_some() {
             return Err(LoadError::Loaded { module });
         }
@@ -39,25 +41,25 @@ impl Shared {
         let instance = Instance::prepare(self, made, 1, None)?;
         #[cfg(feature = "http")]
         let routes = self.http.prepare(&instance)?;
-        let loaded = Arc::new(Loaded {
-            name: module.clone(),
-            instance: ArcSwap::from_pointee(instance),
-            generations: AtomicU64::new(1),
-            #[cfg(feature = "http")]
-            mount: Default::default(),
-        });
+        let loaded = Loaded::new(module.clone(), instance);
         let instance = loaded.current();
-        let started = supervisor.start_child(holder(&loaded)).await;
-        started.map_err(|why| not_started(&instance, why))?;
-        let known = instance.make_known(self.options.healthy).await;
-        #[cfg(feature = "http")]
-        let known = match known {
-            Ok(()) => self.http.mount(&module, &loaded.mount, routes).map(drop),
-            failed => failed,
+        let outcome = async {
+            let child = loaded.holder().backoff(self.options.module_backoff);
+            self.start(&self.supervisor, child, &instance).await?;
+            self.make_known(&instance).await?;
+            #[cfg(feature = "http")]
+            self.http.mount(&module, &loaded.mount, routes)?;
+            // It may have ended since, and with it all that it had started.
+            match self.ended.borrow().is_some() {
+                true => Err(LoadError::Stopped),
+                false => Ok(()),
+            }
         };
-        if let Err(why) = known {
-            instance.retire(self.options.drain).await;
-            drop_child(&supervisor, module).await;
+        if let Err(why) = outcome.await {
+            #[cfg(feature = "http")]
+            self.http.unmount(&loaded.mount);
+            instance.withdraw().await;
+            drop_child(&self.supervisor, module).await;
             return Err(why);
         }
         instance.set_serves(true);
@@ -73,11 +75,9 @@ impl Shared {
         module: String,
         dependents: Dependents,
     ) -> Result<Vec<String>, UnloadError> {
-        if self.supervisor().is_none() {
-            return Err(UnloadError::Stopped);
-        }
         if self.find(&module).is_none() {
-            return Err(UnloadError::NotLoaded { module });
+            let known = self.known.lock().keys().cloned().collect();
+            return Err(UnloadError::NotLoaded { module, known });
         }
         let mut order = self.dependents(&module);
         if dependents == Dependents::Refuse && !order.is_empty() {
@@ -85,27 +85,40 @@ impl Shared {
         }
         order.push(module);
         for module in &order {
-            self.stop(module).await;
+            self.stop(module, Instant::now() + self.options.drain).await;
         }
         Ok(order)
     }
 
-    /// Stops a loaded module, which nobody requires any more.
-    async fn stop(&self, module: &str) {
-        let (Some(loaded), Some(supervisor)) = (self.find(module), self.supervisor()) else {
-            return;
-        };
+    /// Stops a loaded module, which nobody requires any more. Whether it has finished what it was given,
+    /// before `until`.
+    async fn stop(&self, module: &str, until: Instant) -> bool {
+        let Some(loaded) = self.find(module) else { return true };
         let instance = loaded.current();
+        instance.withdraw().await;
         #[cfg(feature = "http")]
-        if let Ok(Some(retired)) = self.http.mount(module, &loaded.mount, None) {
-            retired.idle(self.options.drain).await;
-        }
-        instance.retire(self.options.drain).await;
-        drop_child(&supervisor, module.to_owned()).await;
+        let has_finished = {
+            let retired = self.http.unmount(&loaded.mount);
+            let (requests, rest) =
+                tokio::join!(http::finish(retired.as_ref(), until), instance.finish(until));
+            requests && rest
+        };
+        #[cfg(not(feature = "http"))]
+        let has_finished = instance.finish(until).await;
+        self.tell_of_the_rest(&instance, has_finished);
+        drop_child(&self.supervisor, module.to_owned()).await;
         let mut table = Vec::clone(&self.table.load());
         table.retain(|loaded| loaded.name != module);
         self.table.store(Arc::new(table));
         self.tell(module, instance.context.generation(), Change::Unloaded);
+        has_finished
+    }
+
+    fn tell_of_the_rest(&self, instance: &Instance, has_finished: bool) {
+        if !has_finished {
+            let (module, generation) = (instance.name(), instance.context.generation());
+            tracing::warn!(target: "umbel::module", runtime = %self.name, module, generation, "stopped with work left");
+        }
     }
 
     /// Puts a new instance in the place of the one that serves.
@@ -115,7 +128,6 @@ impl Shared {
         made: Made,
     ) -> Result<(), ReplaceError> {
         let named = module.to_owned();
-        let supervisor = self.supervisor().ok_or(LoadError::Stopped)?;
         let loaded = self.find(module);
         let loaded = loaded.ok_or_else(|| ReplaceError::NotLoaded { module: named.clone() })?;
         if made.name() != module {
@@ -124,82 +136,161 @@ impl Shared {
         }
         self.check(&made)?;
         self.check_order(module, &made)?;
-        #[cfg(feature = "database")]
-        self.migrate(&made).await?;
-        let old = loaded.current();
-        let generation = loaded.generations.fetch_add(1, Ordering::Relaxed) + 1;
-        let new = Arc::new(Instance::prepare(self, made, generation, Some(&old))?);
+        let starts = loaded.starts();
+        let holder = self.supervisor.supervisor(module).await;
         let restarting = || ReplaceError::Restarting { module: named.clone() };
-        let holder = supervisor.supervisor(module).await;
         let holder = holder.ok().flatten().ok_or_else(restarting)?;
-        #[cfg(feature = "http")]
-        let routes = self.http.prepare(&new)?;
-        let outcome = self.start_beside(&holder, &new).await;
-        #[cfg(feature = "http")]
-        let mut retired = None;
-        #[cfg(feature = "http")]
-        let outcome = match outcome {
-            Ok(()) => match self.http.mount(module, &loaded.mount, routes) {
-                Ok(old) => {
-                    retired = old;
-                    Ok(())
-                }
-                Err(why) => Err(why.into()),
-            },
-            failed => failed,
-        };
-        if let Err(why) = outcome {
-            new.retire(Duration::ZERO).await;
-            drop_child(&holder, new.child_name()).await;
+        let generation = loaded.next_generation();
+        let rolled_back = |why: ReplaceError| {
             self.tell(module, generation, Change::RolledBack { why: why.to_string() });
-            return Err(why);
-        }
-        loaded.instance.store(new.clone());
-        // Before the new one's: each event is taken by one of them.
-        old.set_serves(false);
+            why
+        };
+        #[cfg(feature = "database")]
+        self.migrate(&made).await.map_err(|why| rolled_back(why.into()))?;
+        let old = loaded.current();
+        let new = Instance::prepare(self, made, generation, Some(&old));
+        let new = Arc::new(new.map_err(|why| rolled_back(why.into()))?);
+        #[cfg(feature = "http")]
+        let routes = self.http.prepare(&new).map_err(|why| rolled_back(why.into()))?;
+        let outcome = async {
+            let cell = self.start(&holder, new.child(), &new).await?;
+            let healthy = tokio::select! {
+                healthy = new.until_healthy(self.options.healthy) => healthy,
+                // It has failed beyond what it bears.
+                _ = cell.wait(None) => Err(Failure::new("it has failed")),
+                () = self.stopping() => return Err(LoadError::Stopped.into()),
+            };
+            healthy.map_err(|why| ReplaceError::Unhealthy { module: named.clone(), why })?;
+            self.make_known(&new).await?;
+            #[cfg(feature = "http")]
+            let retired = self.http.mount(module, &loaded.mount, routes)?;
+            if !loaded.switch(starts, &new, cell) {
+                return Err(restarting());
+            }
+            #[cfg(feature = "http")]
+            return Ok(retired);
+            #[cfg(not(feature = "http"))]
+            Ok(())
+        };
+        let retired = match outcome.await {
+            Ok(retired) => retired,
+            Err(why) => {
+                new.withdraw().await;
+                #[cfg(feature = "http")]
+                self.mount_again(&loaded);
+                drop_child(&holder, new.child_name()).await;
+                return Err(rolled_back(why));
+            }
+        };
+        // Before the new one takes events: each is taken by one of them.
+        old.withdraw().await;
         new.set_serves(true);
         self.tell(module, generation, Change::Replaced);
-        // Its requests may call its services.
+        let until = Instant::now() + self.options.drain;
         #[cfg(feature = "http")]
-        if let Some(retired) = retired {
-            retired.idle(self.options.drain).await;
-        }
-        old.retire(self.options.drain).await;
+        let has_finished = {
+            let (requests, rest) =
+                tokio::join!(http::finish(retired.as_ref(), until), old.finish(until));
+            requests && rest
+        };
+        #[cfg(not(feature = "http"))]
+        let has_finished = {
+            let () = retired;
+            old.finish(until).await
+        };
+        self.tell_of_the_rest(&old, has_finished);
         drop_child(&holder, old.child_name()).await;
         Ok(())
     }
 
-    /// Starts a new instance, waits until it is healthy, and has it be given work.
-    async fn start_beside(
-        &self,
-        holder: &SupervisorRef,
-        new: &Arc<Instance>,
-    ) -> Result<(), ReplaceError> {
-        let started = holder.start_child(new.child()).await;
-        started.map_err(|why| not_started(new, why))?;
-        let healthy = new.until_healthy(self.options.healthy).await;
-        let module = new.name().to_owned();
-        healthy.map_err(|why| ReplaceError::Unhealthy { module, why })?;
-        Ok(new.make_known(self.options.healthy).await?)
+    /// Mounts the routes of the instance that serves on, where those of a new one had been mounted.
+    #[cfg(feature = "http")]
+    fn mount_again(&self, loaded: &Loaded) {
+        let instance = loaded.current();
+        if !self.http.is_of(&loaded.mount, &instance) {
+            let mounted = self
+                .http
+                .prepare(&instance)
+                .and_then(|routes| self.http.mount(&loaded.name, &loaded.mount, routes));
+            if let Err(why) = mounted {
+                tracing::error!(target: "umbel::module", %why, "its routes are not mounted");
+            }
+        }
     }
 
-    pub(super) async fn shut_down(&self) {
+    /// Starts an instance, or a module with it, within the time for that.
+    async fn start(
+        &self,
+        supervisor: &SupervisorRef,
+        child: ChildSpec<()>,
+        instance: &Instance,
+    ) -> Result<ActorCell, LoadError> {
+        let (name, within) = (child.name().to_owned(), self.options.startup);
+        let outcome = tokio::select! {
+            started = timeout(within, supervisor.start_child(child)) => started,
+            () = self.stopping() => {
+                drop_child(supervisor, name).await;
+                return Err(LoadError::Stopped);
+            }
+        };
+        match outcome {
+            Ok(Ok(cell)) => Ok(cell),
+            Ok(Err(source)) => Err(not_started(instance, source)),
+            Err(_) => {
+                // Whoever hangs in its start is called back.
+                drop_child(supervisor, name).await;
+                let what = match instance.start() {
+                    Start::Children => "one of its children was still starting",
+                    Start::Hook | Start::Failed(_) => "its on_startup had not ended",
+                };
+                let why = format!("{what} after {within:?}");
+                Err(LoadError::Start { module: instance.name().to_owned(), why, source: None })
+            }
+        }
+    }
+
+    async fn make_known(&self, instance: &Instance) -> Result<(), LoadError> {
+        tokio::select! {
+            known = instance.make_known(self.options.healthy) => known,
+            () = self.stopping() => Err(LoadError::Stopped),
+        }
+    }
+
+    /// Stops, by when that was said. Whether all has ended by itself.
+    pub(super) async fn shut_down(self: &Arc<Self>) -> bool {
+        let until = (*self.stopping.borrow()).unwrap_or_else(Instant::now);
+        let mut has_finished = true;
         #[cfg(feature = "http")]
-        self.http.shut_down(self.options.drain).await;
+        {
+            has_finished &= self.http.stop_modules(until).await;
+        }
         let names: Vec<_> = self.table.load().iter().map(|loaded| loaded.name.clone()).collect();
         for module in names.iter().rev() {
-            self.stop(module).await;
+            let stopped = timeout_at(until + LAST_STOP, self.stop(module, until)).await;
+            has_finished &= stopped.unwrap_or(false);
         }
-        self.is_stopped.store(true, Ordering::Release);
-        if let Some(supervisor) = self.supervisor.load_full() {
-            supervisor.stop_within(LAST_STOP).await;
-        }
+        self.ended.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            ended.get_or_insert(Ended::ShutDown);
+            is_first
+        });
+        let left = (until + LAST_STOP).saturating_duration_since(Instant::now());
+        has_finished &= self.supervisor.stop_within(left).await.is_clean();
+        self.table.store(Arc::default());
+        // The last: it may be it that has asked for this.
+        #[cfg(feature = "http")]
+        self.http.stop_admin().await;
         #[cfg(feature = "database")]
-        if let Some(database) = &self.database
+        if self.owns_database
+            && let Some(database) = &self.database
             && let Err(why) = database.close().await
         {
             tracing::warn!(target: "umbel::module", %why, "the database was not closed in order");
         }
+        if self.owns_system {
+            self.system.shutdown(LAST_STOP).await;
+        }
+        has_finished
     }
 
     /// Brings a module's part of the database up to date.
@@ -212,20 +303,43 @@ impl Shared {
     }
 
     /// When the supervisor ends, nothing is loaded any more.
-    pub(super) async fn forget_all_after(self: Arc<Self>, supervisor: SupervisorRef) {
-        supervisor.ended().await;
-        if !self.is_stopped.swap(true, Ordering::AcqRel) {
-            tracing::error!(target: "umbel::module", runtime = %self.name, "its modules failed too often: it has stopped");
+    pub(super) async fn forget_all_at_the_end(self: Arc<Self>) {
+        self.supervisor.ended().await;
+        self.ended.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            if is_first {
+                tracing::error!(target: "umbel::module", runtime = %self.name, "its supervisor has ended: its modules failed too often, or its system was shut down");
+                *ended = Some(Ended::Failed);
+            }
+            is_first
+        });
+        // Changes that are under way see that it has ended.
+        self.stopping.send_modify(|stopping| {
+            stopping.get_or_insert_with(Instant::now);
+        });
+        let _guard = self.changing.lock().await;
+        for loaded in self.table.load().iter() {
+            loaded.current().withdraw().await;
+            #[cfg(feature = "http")]
+            self.http.unmount(&loaded.mount);
         }
         self.table.store(Arc::default());
     }
 
-    /// The supervisor of all modules, as long as it runs.
-    fn supervisor(&self) -> Option<SupervisorRef> {
-        if self.is_stopped.load(Ordering::Acquire) {
-            return None;
-        }
-        self.supervisor.load_full().map(|supervisor| SupervisorRef::clone(&supervisor))
+    /// Whose one of these services is already, as a reason to refuse a module.
+    pub(super) fn taken(&self, module: &str, views: &[ServiceView]) -> Option<Failure> {
+        let table = self.table.load();
+        let others = table.iter().filter(|loaded| loaded.name != module);
+        let other = others.map(|loaded| loaded.current()).find_map(|instance| {
+            let is_same = |view: &&ServiceView| {
+                instance.views.iter().any(|other| other.name() == view.name())
+            };
+            let service = views.iter().find(is_same)?.name().to_owned();
+            Some((service, instance.name().to_owned()))
+        });
+        other.map(|(service, other)| {
+            Failure::new(format!("service '{service}' is module '{other}''s: give it another name"))
+        })
     }
 
     /// Whether there is all that a module requires and needs.
@@ -271,17 +385,6 @@ impl Shared {
     }
 }
 
-/// The supervisor that holds a module's place among the others, whichever instance of it serves. It bears
-/// no failure: that of an instance is its own, and the modules after it are to be restarted, too.
-fn holder(loaded: &Arc<Loaded>) -> ChildSpec<()> {
-    let loaded = loaded.clone();
-    ChildSpec::supervisor(loaded.name.clone(), move || {
-        Supervisor::new(loaded.name.clone(), Strategy::OneForOne)
-            .intensity(0, Duration::from_secs(1))
-            .child(loaded.current().child())
-    })
-}
-
 /// Stops a child and forgets it. It may have gone with its supervisor.
 async fn drop_child(supervisor: &SupervisorRef, child: String) {
     for done in [
@@ -295,14 +398,14 @@ async fn drop_child(supervisor: &SupervisorRef, child: String) {
 }
 
 fn not_started(instance: &Instance, source: ChildError) -> LoadError {
-    if let ChildError::SupervisorGone { .. } = source {
-        return LoadError::Stopped;
+    if let ChildError::SupervisorGone { .. } | ChildError::Cancelled { .. } = source {
+        return LoadError::Overtaken { module: instance.name().to_owned() };
     }
-    let why = match instance.failed() {
-        Some(failure) => failure.to_string(),
-        None => chain(&source),
+    let why = match instance.start() {
+        Start::Failed(failure) => failure.to_string(),
+        Start::Children | Start::Hook => chain(&source),
     };
-    LoadError::Start { module: instance.name().to_owned(), why, source }
+    LoadError::Start { module: instance.name().to_owned(), why, source: Some(source) }
 }
 
 /// An error with all that it came from.

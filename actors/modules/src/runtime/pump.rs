@@ -1,5 +1,6 @@
 //! The children of a module that handle events.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,23 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use umbel_actors::{
-    Actor, ActorProcessingErr, ActorRef, Address, ChildSpec, Message, Myself, Reply, Shutdown,
+    Actor, ActorProcessingErr, ActorRef, Address, AskError, ChildSpec, Message, Myself, Reply,
+    Shutdown,
 };
 
 use crate::context::ModuleContext;
 use crate::events::{EventSource, Occurrence};
+use crate::module::panicked;
 use crate::registration::Handler;
 
 /// A subscription that the instances of a module hand on to each other.
-pub(super) type Source = Arc<Mutex<Box<dyn EventSource>>>;
+pub(super) type Source = Arc<Mutex<Subscribed>>;
+
+/// A subscription, and how many events that were lost were told of.
+pub(super) struct Subscribed {
+    pub(super) events: Box<dyn EventSource>,
+    pub(super) told: u64,
+}
 
 /// Handles the events of one topic, one after the other, while its instance is the one that serves.
 #[derive(Clone)]
@@ -46,8 +55,7 @@ impl Pump {
     /// kept meanwhile, so that no event is taken by two instances.
     async fn bring(self, to: Address<Take>) {
         let Self { topic, source, mut serves, busy, context, .. } = self;
-        let longest = context.runtime().options.event + Duration::from_secs(5);
-        let mut lost = 0;
+        let longest = context.runtime().options.event.saturating_add(Duration::from_secs(5));
         loop {
             if serves.wait_for(|serves| *serves).await.is_err() {
                 return;
@@ -58,15 +66,22 @@ impl Pump {
                 let event = tokio::select! {
                     biased;
                     _ = serves.wait_for(|serves| !*serves) => break,
-                    event = source.next() => event,
+                    event = source.events.next() => event,
                 };
                 let Some(event) = event else { return };
-                // An error is the actor's end, which ends this task as well, or was logged there.
-                let _ = to.ask_within(longest, |reply| Take(event, reply)).await;
-                if source.lost() > lost {
-                    let (module, topic) = (context.name(), topic);
-                    lost = source.lost();
-                    tracing::warn!(target: "umbel::module", module, topic, lost, "events were lost: its handler is too slow");
+                match to.ask_within(longest, |reply| Take(event, reply)).await {
+                    // It blocks beyond all bounds; the next waits behind it.
+                    Ok(()) | Err(AskError::TimedOut(_)) => {}
+                    // The actor has ended, and this task ends with it.
+                    Err(_) => return,
+                }
+                let lost = source.events.lost();
+                if lost > source.told {
+                    let (module, more) = (context.name().to_owned(), lost - source.told);
+                    source.told = lost;
+                    tracing::warn!(target: "umbel::module", module, topic, more, "events were lost: its handler is too slow");
+                    let labels = [("module", module), ("topic", topic.to_owned())];
+                    metrics::counter!("umbel_module_events_lost_total", &labels).increment(more);
                 }
             }
         }
@@ -112,12 +127,15 @@ impl Actor for Pump {
         _: &mut JoinSet<()>,
     ) -> Result<(), ActorProcessingErr> {
         let within = self.context.runtime().options.event;
-        let handled = timeout(within, (self.handler)(event)).map(|handled| match handled {
-            Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(why.to_string()),
+        // A panic is this event's failure: an actor that ended for it would be restarted only so often.
+        let handled = AssertUnwindSafe(async { (self.handler)(event).await }).catch_unwind();
+        let why = match timeout(within, handled).await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(why))) => Some(why.to_string()),
+            Ok(Err(panic)) => Some(panicked(&*panic).to_string()),
             Err(_) => Some(format!("it did not end within {within:?}")),
-        });
-        if let Some(why) = handled.await {
+        };
+        if let Some(why) = why {
             let (module, topic) = (self.context.name(), self.topic);
             tracing::warn!(target: "umbel::module", module, topic, %why, "an event was not handled");
         }

@@ -171,6 +171,15 @@ impl Method for AskOther {
     type Answer = (String, u64);
 }
 
+/// Never answered.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Hang;
+
+impl Method for Hang {
+    const NAME: &'static str = "hang";
+    type Answer = ();
+}
+
 #[derive(Clone)]
 pub(crate) struct Who {
     says: &'static str,
@@ -179,9 +188,16 @@ pub(crate) struct Who {
     fails: bool,
 }
 
+impl Who {
+    pub(crate) fn new(context: &ModuleContext) -> Self {
+        let (generation, context) = (context.generation(), context.clone());
+        Self { says: "1", generation, context, fails: false }
+    }
+}
+
 impl Service for Who {
     fn methods(methods: Methods<Self>) -> Methods<Self> {
-        methods.on::<Ask>().on::<AskOther>()
+        methods.on::<Ask>().on::<AskOther>().on::<Hang>()
     }
 
     async fn on_start(&self) -> Result<(), Failure> {
@@ -226,4 +242,10 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     };
     let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
     assert!(waited.is_ok(), "it took too long: {what}");
+}
+
+impl Handle<Hang> for Who {
+    async fn handle(&self, _: Hang, _: &Context) -> Result<(), Failure> {
+        std::future::pending().await
+    }
 }

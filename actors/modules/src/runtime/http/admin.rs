@@ -100,21 +100,19 @@ async fn unload(
     match admin.runtime()?.unload(&module, dependents).await {
         Ok(unloaded) => Ok(Json(json!({ "unloaded": unloaded }))),
         Err(why @ UnloadError::Stopped) => Err(problem(StatusCode::SERVICE_UNAVAILABLE, &why)),
-        Err(UnloadError::NotLoaded { module }) => {
+        Err(why @ UnloadError::NotLoaded { .. }) => {
             // Or there is none of this name.
             let _ = admin.view(&module)?;
-            let why = UnloadError::NotLoaded { module };
             Err(problem(StatusCode::CONFLICT, &why))
         }
-        Err(why @ UnloadError::Required { .. }) => {
-            let dependents = match &why {
-                UnloadError::Required { dependents, .. } => json!(dependents),
-                _ => Value::Null,
-            };
-            let detail = "unload them first, or say ?cascade=true";
-            Err(problem(StatusCode::CONFLICT, &why)
-                .with("dependents", dependents)
-                .with("hint", detail.into()))
+        Err(why) => {
+            let problem = problem(StatusCode::CONFLICT, &why);
+            Err(match why {
+                UnloadError::Required { dependents, .. } => problem
+                    .with("dependents", json!(dependents))
+                    .with("cascade", "?cascade=true".into()),
+                _ => problem,
+            })
         }
     }
 }
@@ -122,7 +120,9 @@ async fn unload(
 fn not_loaded(why: &LoadError) -> Problem {
     let status = match why {
         LoadError::Unknown { .. } => StatusCode::NOT_FOUND,
-        LoadError::Loaded { .. } | LoadError::Missing { .. } => StatusCode::CONFLICT,
+        LoadError::Loaded { .. } | LoadError::Missing { .. } | LoadError::Overtaken { .. } => {
+            StatusCode::CONFLICT
+        }
         LoadError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };

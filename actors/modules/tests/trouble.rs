@@ -1,0 +1,510 @@
+//! What goes wrong while modules are changed, and whom it concerns.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use support::{Ask, Fault, Log, Part, Placed, impatient, until};
+use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Myself, System};
+use umbel_modules::{
+    Change, Event, Failure, Module, ModuleContext, ModuleState, Registration, ReplaceError,
+    Runtime, RuntimeBuilder,
+};
+use umbel_services::{
+    CallOptions, Directory, DirectoryError, Follow, LocalDirectory, ServiceHost, ServiceView,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[derive(Message)]
+struct Fall;
+
+/// Fails when it is told to, or as soon as it can.
+struct Faller {
+    at_once: bool,
+}
+
+impl Actor for Faller {
+    type Msg = Fall;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Fall>, (): ()) -> Result<(), ActorProcessingErr> {
+        if self.at_once {
+            let address = myself.address();
+            tokio::spawn(async move { address.tell(Fall).await });
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Fall>,
+        Fall: Fall,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Err("it fell".into())
+    }
+}
+
+/// A module with a service and an actor that fails when told to; it bears one such failure.
+#[derive(Clone)]
+struct Fragile {
+    name: &'static str,
+    requires: &'static [&'static str],
+    log: Log,
+    falls: bool,
+    is_ill: bool,
+    /// Held while it is being started.
+    starts: Arc<tokio::sync::Mutex<()>>,
+    cannot_start: Arc<AtomicBool>,
+}
+
+impl Fragile {
+    fn new(name: &'static str, requires: &'static [&'static str], log: &Log) -> Self {
+        let (log, starts, cannot_start) = (log.clone(), Arc::default(), Arc::default());
+        Self { name, requires, log, falls: false, is_ill: false, starts, cannot_start }
+    }
+}
+
+impl Module for Fragile {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn requires(&self) -> &[&str] {
+        self.requires
+    }
+
+    fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
+        module.intensity(1, Duration::from_secs(60));
+        let at_once = self.falls;
+        module.actor("faller", move || (Faller { at_once }, ()));
+        let who = support::Who::new(module.context());
+        module.service(ServiceHost::new(self.name, move || who.clone()));
+        Ok(())
+    }
+
+    async fn on_startup(&self, context: &ModuleContext) -> Result<(), Failure> {
+        let _starts = self.starts.lock().await;
+        self.log.add(format!("start {}#{}", self.name, context.generation()));
+        match self.cannot_start.load(Ordering::SeqCst) {
+            true => Err(Failure::new("the database is away")),
+            false => Ok(()),
+        }
+    }
+
+    async fn on_shutdown(&self, context: &ModuleContext) -> Result<(), Failure> {
+        self.log.add(format!("stop {}#{}", self.name, context.generation()));
+        Ok(())
+    }
+
+    async fn health(&self, _: &ModuleContext) -> Result<(), Failure> {
+        if self.is_ill { Err(Failure::new("it feels ill")) } else { Ok(()) }
+    }
+}
+
+fn shop(log: &Log) -> RuntimeBuilder {
+    let catalog = Fragile::new("catalog", &[], log);
+    let ordering = Fragile::new("ordering", &["catalog"], log);
+    Runtime::builder("shop").module(move || catalog.clone()).module(move || ordering.clone())
+}
+
+/// Has an instance's actor fail, as soon as it is there.
+async fn fell(system: &System, instance: &str) {
+    let name = format!("module/{instance}/faller");
+    until("its actor is there", || system.whereis::<Fall>(&name).is_some()).await;
+    let _ = system.whereis::<Fall>(&name).unwrap().tell(Fall).await;
+}
+
+/// Has an instance fail beyond what it bears.
+async fn broke(system: &System, instance: &str) {
+    for _ in 0..2 {
+        fell(system, instance).await;
+        // The next is told to the next life.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn of(log: &Log, instance: &str) -> Vec<String> {
+    log.all().into_iter().filter(|line| line.ends_with(instance)).collect()
+}
+
+#[tokio::test]
+async fn a_new_instance_that_fails_before_it_serves_concerns_nobody_else() {
+    let log = Log::default();
+    let runtime = shop(&log).start().await.unwrap();
+    log.take();
+    let bad = Fragile { falls: true, is_ill: true, ..Fragile::new("catalog", &[], &log) };
+    let why = runtime.upgrade("catalog", move || bad.clone()).await.unwrap_err();
+    assert!(matches!(why, ReplaceError::Unhealthy { .. }), "{why}");
+    assert_eq!(of(&log, "catalog#1"), [""; 0], "{:?}", log.all());
+    assert_eq!(of(&log, "ordering#1"), [""; 0], "{:?}", log.all());
+    assert_eq!(runtime.services().call("catalog", Ask).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn an_old_instance_that_fails_while_it_finishes_concerns_nobody_else() {
+    let log = Log::default();
+    let runtime = shop(&log).start().await.unwrap();
+    log.take();
+    let (asking, mut changes) = (runtime.clone(), runtime.changes());
+    let call = tokio::spawn(async move { asking.services().call("catalog", support::Hang).await });
+    let view = || runtime.services().service("catalog");
+    let under_way = async {
+        while view().figures().await[0].1.as_ref().is_ok_and(|figures| figures.running == 0) {}
+    };
+    tokio::time::timeout(SOON, under_way).await.unwrap();
+    let reloading = runtime.clone();
+    let reload = tokio::spawn(async move { reloading.reload("catalog").await });
+    assert_eq!(changes.recv().await.unwrap().what, Change::Replaced);
+    broke(runtime.system(), "catalog#1").await;
+    reload.await.unwrap().unwrap();
+    call.await.unwrap().unwrap_err();
+    assert_eq!(of(&log, "catalog#2"), ["start catalog#2"], "{:?}", log.all());
+    assert_eq!(of(&log, "ordering#1"), [""; 0], "{:?}", log.all());
+    assert_eq!(runtime.services().call("catalog", Ask).await.unwrap().1, 2);
+}
+
+/// A directory in which the old instance's module fails while the new one is made known.
+struct Unlucky {
+    local: LocalDirectory,
+    system: System,
+    is_armed: Arc<AtomicBool>,
+}
+
+impl Directory for Unlucky {
+    fn follow(&self, service: &str) -> Box<dyn Follow> {
+        self.local.follow(service)
+    }
+
+    fn register(&self, view: ServiceView) -> BoxFuture<'_, Result<(), DirectoryError>> {
+        Box::pin(async move {
+            if self.is_armed.swap(false, Ordering::SeqCst) {
+                broke(&self.system, "catalog#1").await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            self.local.register(view).await
+        })
+    }
+
+    fn deregister(&self, view: ServiceView) -> BoxFuture<'_, ()> {
+        self.local.deregister(view)
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_fails_just_before_it_would_be_replaced_is_started_again_and_serves() {
+    let (log, system) = (Log::default(), System::new("shop"));
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let local = LocalDirectory::new();
+    let unlucky = Unlucky { local, system: system.clone(), is_armed: is_armed.clone() };
+    let runtime = shop(&log).system(&system).directory(unlucky).start().await.unwrap();
+    is_armed.store(true, Ordering::SeqCst);
+    // Whether that was before the switch or after it: it says so truly.
+    let reloaded = runtime.reload("catalog").await;
+    until("it is up again", || {
+        runtime.modules().iter().all(|view| view.state == ModuleState::Running)
+    })
+    .await;
+    let generation = runtime.modules()[0].generation;
+    assert_eq!(generation, if reloaded.is_ok() { 2 } else { 1 }, "{reloaded:?}");
+    let call = CallOptions::new().deadline(SOON);
+    let answer = runtime.services().service("catalog").call_with(call, Ask).await.unwrap();
+    assert_eq!(answer.1, generation);
+    runtime.reload("catalog").await.unwrap();
+}
+
+/// A module whose actor never comes to start.
+struct Hanging;
+
+struct Hangs;
+
+impl Actor for Hangs {
+    type Msg = Fall;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Fall>, (): ()) -> Result<(), ActorProcessingErr> {
+        std::future::pending().await
+    }
+}
+
+impl Module for Hanging {
+    fn name(&self) -> &str {
+        "hanging"
+    }
+
+    fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
+        module.actor("hangs", || (Hangs, ()));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_in_its_start_has_a_time_and_blocks_nobody_beyond_it() {
+    let log = Log::default();
+    let runtime = shop(&log).options(impatient()).start().await.unwrap();
+    let why = tokio::time::timeout(SOON, runtime.load(|| Hanging)).await.unwrap().unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "module 'hanging' did not start: one of its children was still starting after 300ms",
+    );
+    runtime.reload("catalog").await.unwrap();
+    // With all the time in the world, a shutdown still comes through.
+    let patient = Runtime::builder("patient").module(|| Part::new("infra", &[], &Log::default()));
+    let patient = patient.start().await.unwrap();
+    let loading = patient.clone();
+    let load = tokio::spawn(async move { loading.load(|| Hanging).await });
+    until("it is being started", || {
+        patient.system().whereis::<Fall>("module/hanging#1/hangs").is_some()
+    })
+    .await;
+    tokio::time::timeout(SOON, patient.shutdown(Duration::from_secs(5))).await.unwrap();
+    assert_eq!(load.await.unwrap().unwrap_err().to_string(), "the runtime has stopped");
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_nothing_running() {
+    let (log, system) = (Log::default(), System::new("shop"));
+    let last = log.clone();
+    let hangs = move || Part::new("last", &["ordering"], &last).fault(Fault::StartupHangs);
+    let start = shop(&log).system(&system).module(hangs).start();
+    tokio::time::timeout(Duration::from_millis(200), start).await.unwrap_err();
+    until("all have stopped", || {
+        let log = log.all();
+        ["stop ordering#1", "stop catalog#1"].iter().all(|line| log.contains(&(*line).to_owned()))
+    })
+    .await;
+    until("nothing is left", || system.whereis::<Fall>("module/catalog#1/faller").is_none()).await;
+}
+
+#[tokio::test]
+async fn a_module_that_cannot_start_again_for_a_while_does_not_end_the_runtime() {
+    let log = Log::default();
+    let module = Fragile::new("catalog", &[], &log);
+    let cannot_start = module.cannot_start.clone();
+    let runtime = Runtime::builder("shop").module(move || module.clone()).start().await.unwrap();
+    cannot_start.store(true, Ordering::SeqCst);
+    broke(runtime.system(), "catalog#1").await;
+    until("it was tried three times", || of(&log, "start catalog#1").len() >= 4).await;
+    assert_eq!(runtime.modules()[0].state, ModuleState::Restarting);
+    cannot_start.store(false, Ordering::SeqCst);
+    until("it is up again", || runtime.modules()[0].state == ModuleState::Running).await;
+    runtime.services().call("catalog", Ask).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_module_that_is_started_again_is_given_no_work_before_its_on_startup_is_through() {
+    let log = Log::default();
+    let module = Fragile::new("catalog", &[], &log);
+    let starts = module.starts.clone();
+    let runtime = Runtime::builder("shop").module(move || module.clone()).start().await.unwrap();
+    runtime.services().call("catalog", Ask).await.unwrap();
+    let held = starts.lock().await;
+    broke(runtime.system(), "catalog#1").await;
+    // Calls that wait for a service that has failed are taken up with it; all later ones wait for the module.
+    until("it is handed out no more", || runtime.services().handles()["catalog"].is_empty()).await;
+    let service = runtime.services().service("catalog");
+    let soon = CallOptions::new().deadline(Duration::from_millis(500));
+    service.call_with(soon, Ask).await.unwrap_err();
+    drop(held);
+    until("it is up again", || runtime.modules()[0].state == ModuleState::Running).await;
+    runtime.services().call("catalog", Ask).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_whose_module_fails_meanwhile_says_so() {
+    let log = Log::default();
+    let runtime = shop(&log).start().await.unwrap();
+    let slow = Fragile::new("catalog", &[], &log);
+    let starts = slow.starts.clone();
+    let held = starts.lock().await;
+    let upgrading = runtime.clone();
+    let upgrade =
+        tokio::spawn(async move { upgrading.upgrade("catalog", move || slow.clone()).await });
+    let new = "module/catalog#2/faller";
+    until("the new one starts", || runtime.system().whereis::<Fall>(new).is_some()).await;
+    broke(runtime.system(), "catalog#1").await;
+    let why = upgrade.await.unwrap().unwrap_err();
+    assert_eq!(why.to_string(), "module 'catalog' failed meanwhile: try again");
+    drop(held);
+    until("it is up again", || {
+        runtime.modules().iter().all(|view| view.state == ModuleState::Running)
+    })
+    .await;
+    assert_eq!(runtime.services().call("catalog", Ask).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn a_service_is_of_one_module() {
+    struct Named(&'static str);
+    impl Module for Named {
+        fn name(&self) -> &str {
+            self.0
+        }
+        fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
+            let who = support::Who::new(module.context());
+            module.service(ServiceHost::new("same", move || who.clone()));
+            Ok(())
+        }
+    }
+    let runtime = Runtime::builder("shop").module(|| Named("a")).start().await.unwrap();
+    for _ in 0..2 {
+        let why = runtime.load(|| Named("b")).await.unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "module 'b' did not register: service 'same' is module 'a''s: give it another name",
+        );
+        runtime.reload("a").await.unwrap();
+    }
+}
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Other;
+
+impl Event for Other {
+    const TOPIC: &'static str = "other";
+}
+
+/// Handles orders; a later version of it handles something else, too, and places an order when it starts.
+struct Handler {
+    log: Log,
+    is_later: bool,
+}
+
+impl Module for Handler {
+    fn name(&self) -> &str {
+        "handler"
+    }
+
+    fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
+        if self.is_later {
+            module.on_event(|Other: Other, _| async { Ok(()) });
+        }
+        let log = self.log.clone();
+        module.on_event(move |Placed { order }: Placed, context: ModuleContext| {
+            let log = log.clone();
+            async move {
+                log.add(format!("{order} at #{}", context.generation()));
+                match order % 10 {
+                    3 => panic!("an order that nobody can handle"),
+                    7 => Err(Failure::new("no")),
+                    _ => Ok(()),
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn on_startup(&self, context: &ModuleContext) -> Result<(), Failure> {
+        if self.is_later {
+            context.events().publish(Placed { order: 1_000 }).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_version_with_one_more_handler_handles_each_event_once() {
+    let (log, later) = (Log::default(), Log::default());
+    let (first, second) = (log.clone(), later.clone());
+    let runtime = Runtime::builder("shop")
+        .module(move || Handler { log: first.clone(), is_later: false })
+        .start()
+        .await
+        .unwrap();
+    runtime
+        .upgrade("handler", move || Handler { log: second.clone(), is_later: true })
+        .await
+        .unwrap();
+    runtime.events().publish(Placed { order: 1_001 }).await.unwrap();
+    until("the last is handled", || {
+        !later.all().is_empty() && later.all().last().unwrap().starts_with("1001")
+    })
+    .await;
+    let all = [log.all(), later.all()].concat();
+    assert_eq!(all.iter().filter(|line| line.starts_with("1000 ")).count(), 1, "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_event_that_cannot_be_handled_costs_no_other_and_no_restart() {
+    let log = Log::default();
+    let shared = log.clone();
+    let make = move || Handler { log: shared.clone(), is_later: false };
+    let runtime = Runtime::builder("shop").module(make).start().await.unwrap();
+    let mut events = runtime.supervisor().events();
+    for order in 0..500 {
+        runtime.events().publish(Placed { order }).await.unwrap();
+        if order % 50 == 0 {
+            until("it keeps up", || log.all().len() > order as usize).await;
+        }
+    }
+    until("all were handled", || log.all().len() == 500).await;
+    let handled: BTreeSet<_> = log.all().into_iter().collect();
+    assert_eq!(handled.len(), 500);
+    let quiet = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+}
+
+#[tokio::test]
+async fn a_new_instance_is_not_switched_to_before_its_services_are_well() {
+    struct Ill;
+    impl Module for Ill {
+        fn name(&self) -> &str {
+            "catalog"
+        }
+        fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
+            module.service(ServiceHost::new("catalog", || IllService));
+            Ok(())
+        }
+    }
+    struct IllService;
+    impl umbel_services::Service for IllService {
+        fn methods(methods: umbel_services::Methods<Self>) -> umbel_services::Methods<Self> {
+            methods
+        }
+        async fn health(&self) -> Result<(), Failure> {
+            Err(Failure::new("it feels ill"))
+        }
+    }
+    let log = Log::default();
+    let runtime = shop(&log).options(impatient()).start().await.unwrap();
+    let why = runtime.upgrade("catalog", || Ill).await.unwrap_err();
+    assert!(matches!(why, ReplaceError::Unhealthy { .. }), "{why}");
+    assert_eq!(runtime.services().call("catalog", Ask).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn changes_that_wait_when_the_runtime_is_to_stop_are_not_made() {
+    let log = Log::default();
+    let runtime = shop(&log).start().await.unwrap();
+    let slow = Fragile::new("slow", &[], &log);
+    let starts = slow.starts.clone();
+    let held = starts.lock().await;
+    let loading = runtime.clone();
+    let load = tokio::spawn(async move { loading.load(move || slow.clone()).await });
+    until("it is being started", || {
+        runtime.system().whereis::<Fall>("module/slow#1/faller").is_some()
+    })
+    .await;
+    let reloads = AtomicUsize::new(0);
+    let waits = async {
+        let why = runtime.reload("catalog").await.unwrap_err();
+        assert_eq!(why.to_string(), "the runtime has stopped");
+        reloads.fetch_add(1, Ordering::Relaxed);
+    };
+    let begun = std::time::Instant::now();
+    let stops = async {
+        assert!(runtime.shutdown(Duration::from_secs(20)).await);
+    };
+    tokio::join!(waits, stops);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert_eq!(reloads.load(Ordering::Relaxed), 1);
+    assert_eq!(load.await.unwrap().unwrap_err().to_string(), "the runtime has stopped");
+    drop(held);
+}
