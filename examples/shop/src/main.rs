@@ -14,15 +14,14 @@
 mod every;
 mod launcher;
 mod layout;
+mod log;
 mod modules;
 mod process;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::launcher::{Launcher, LauncherOptions};
 use crate::layout::Layout;
@@ -67,13 +66,10 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(colours).init();
     let outcome = match arguments.command {
         Some(Command::InternalProcess(process)) => process::run(process).await,
         None => {
+            log::to_standard_error(None);
             let options = LauncherOptions {
                 data: arguments.data,
                 database: arguments.database,

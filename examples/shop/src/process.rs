@@ -5,15 +5,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::extract::MatchedPath;
+use axum::http::Extensions;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use umbel_actors::System;
 use umbel_cluster::{Credentials, Node};
 use umbel_cluster_modules::OnNode;
 use umbel_database::Database;
 use umbel_http::Metrics;
 use umbel_modules::{ConfigFormat, HttpConfig, Runtime, RuntimeConfig};
+use umbel_telemetry::{HttpTraces, Telemetry};
 
+use crate::log;
 use crate::modules::catalog::Catalog;
 use crate::modules::notification::Notifications;
 use crate::modules::ordering::Ordering;
@@ -61,7 +66,21 @@ pub(crate) struct Ready {
 pub(crate) async fn run(args: ProcessArgs) -> Result<(), Box<dyn std::error::Error>> {
     let (closed, end) = oneshot::channel();
     std::thread::spawn(move || end_with_the_launcher(closed));
-    let node = node(&args).await?;
+    // Where the collector is, and what else OpenTelemetry's variables say.
+    let telemetry = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
+        Some(_) => {
+            let service = format!("shop-{}", args.name);
+            Some(Telemetry::builder(service).attribute("umbel.node", &args.name).start()?)
+        }
+        None => None,
+    };
+    log::to_standard_error(telemetry.as_ref());
+    let mut system = System::builder("shop");
+    if let Some(telemetry) = &telemetry {
+        system = system.traces(telemetry.traces());
+    }
+    let system = system.start();
+    let node = node(&args, &system).await?;
     let mut http = HttpConfig::new(args.http.to_string());
     if let Some(token) = args.admin_token {
         http = http.admin_at("127.0.0.1:0", token);
@@ -77,31 +96,45 @@ pub(crate) async fn run(args: ProcessArgs) -> Result<(), Box<dyn std::error::Err
         .config(config)
         .database(Database::open(&args.database).await?)
         .metrics(Metrics::install()?)
+        .routes_through(|routes| routes.layer(HttpTraces::new().route(matched)))
+        .system(&system)
         .http(http);
     if let Some(node) = &node {
         shop = shop.node(node);
     }
     let runtime = shop.start().await?;
-    let [http, admin] = runtime.http_addresses();
     let node_address = node.as_ref().and_then(Node::address);
     let ready = Ready {
-        http: http[0],
-        admin: admin.first().copied(),
+        http: runtime.http_addresses()[0],
+        admin: runtime.admin_addresses().first().copied(),
         node: node_address.map(|address| address.parse()).transpose()?,
     };
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&ready)?)?;
     tokio::select! {
         _ = end => {}
-        () = runtime.ended() => return Err("its modules failed too often".into()),
+        _ = runtime.ended() => return Err("its modules failed too often".into()),
     }
-    runtime.shutdown().await;
+    runtime.shutdown(LAST_WORK).await;
     if let Some(node) = node {
         node.leave(LAST_WORK).await;
+    }
+    if let Some(telemetry) = telemetry
+        && let Err(why) = telemetry.shutdown(LAST_WORK).await
+    {
+        eprintln!("shop: {why}");
     }
     Ok(())
 }
 
-async fn node(args: &ProcessArgs) -> Result<Option<Node>, Box<dyn std::error::Error>> {
+/// The route that a request takes, `/ordering/orders/{id}` say.
+fn matched(found: &Extensions) -> Option<String> {
+    found.get::<MatchedPath>().map(|path| path.as_str().to_owned())
+}
+
+async fn node(
+    args: &ProcessArgs,
+    system: &System,
+) -> Result<Option<Node>, Box<dyn std::error::Error>> {
     let (Some(listen), Some(directory)) = (args.node, &args.credentials) else { return Ok(None) };
     let name = &args.name;
     let credentials = Credentials::load(
@@ -109,7 +142,8 @@ async fn node(args: &ProcessArgs) -> Result<Option<Node>, Box<dyn std::error::Er
         directory.join(format!("{name}-key.pem")),
         directory.join("ca.pem"),
     )?;
-    let node = Node::builder().credentials(credentials).listen(listen.to_string());
+    let node = Node::builder().credentials(credentials).system(system.clone());
+    let node = node.listen(listen.to_string());
     Ok(Some(node.join(args.join.clone()).start().await?))
 }
 
