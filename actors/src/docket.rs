@@ -1,5 +1,7 @@
 //! The questions that wait for one incarnation of an actor.
 
+mod open;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// The least number of questions that are entered before the settled ones are struck off. Small:
-/// allocators keep only a few freed blocks of a size at hand, and this many are freed at once.
-const STRIKE_OFF_AT: usize = 6;
+use self::open::Open;
 
 /// Who waits for an answer.
 pub(crate) trait Asker: Send + Sync {
@@ -32,8 +32,8 @@ pub(crate) trait Asker: Send + Sync {
 ///
 /// A tokio timer and a `Notify` for each question would do the same, and cost more than all the
 /// rest of an ask: most are answered within microseconds, and each would lock the runtime's timers
-/// and the list of waiters twice. Here a question is entered by one push, struck off with others
-/// when the list would grow, and one task with one timer looks after all of them.
+/// and the list of waiters twice. Here a question is entered in a list, struck off when a later one takes
+/// its place there, and one task with one timer looks after all of them.
 #[derive(Debug)]
 pub(crate) struct Docket {
     state: Mutex<State>,
@@ -55,16 +55,10 @@ pub(crate) struct Docket {
 struct State {
     /// How many questions were put into the mailbox.
     entered: u64,
-    open: Vec<Entry>,
+    open: Open,
     /// When the clerk looks next; `None` while there is none.
     next: Option<Instant>,
     closed: bool,
-}
-
-struct Entry {
-    /// How many questions were put into the mailbox before it.
-    number: u64,
-    asker: Arc<dyn Asker>,
 }
 
 impl std::fmt::Debug for State {
@@ -95,6 +89,8 @@ impl Docket {
         asker: &Arc<A>,
         send: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
+        // Declared before the lock, so it is freed when that is free.
+        let _struck_off;
         let mut state = self.state.lock();
         send()?;
         let number = state.entered;
@@ -107,16 +103,8 @@ impl Docket {
             asker.closed();
             return Ok(());
         }
-        if state.open.len() == state.open.capacity() {
-            state.open.retain(|entry| !entry.asker.is_settled());
-            let room = state.open.capacity() - state.open.len();
-            if room <= state.open.len() {
-                let more = state.open.len().max(STRIKE_OFF_AT);
-                state.open.reserve(more);
-            }
-        }
         let until = asker.until();
-        state.open.push(Entry { number, asker: asker.clone() });
+        _struck_off = state.open.enter(number, asker.clone());
         match state.next {
             Some(next) if next <= until => {}
             Some(_) => {
@@ -144,10 +132,8 @@ impl Docket {
 
     #[cold]
     fn is_waited_for(&self, number: u64) -> bool {
-        let open = &self.state.lock().open;
-        let found = open.binary_search_by_key(&number, |entry| entry.number);
         // What is settled before it was taken was given up; and so was what is struck off.
-        found.is_ok_and(|index| !open[index].asker.is_settled())
+        self.state.lock().open.has(number)
     }
 
     /// One who asked has given up.
@@ -160,18 +146,13 @@ impl Docket {
     /// Tells all whose question the actor has not taken that it will not be taken. The others are
     /// looked after until they are answered or late: their replies may have been handed on.
     pub(crate) fn close(&self) {
-        let unread: Vec<_> = {
+        let unread = {
             let mut state = self.state.lock();
             state.closed = true;
-            let taken = self.taken.load(Ordering::Acquire);
-            let first = state.open.partition_point(|entry| entry.number < taken);
-            let unread = state.open.drain(first..).collect();
-            // Or the clerk would wait for the deadlines of what has long been answered.
-            state.open.retain(|entry| !entry.asker.is_settled());
-            unread
+            state.open.split_off(self.taken.load(Ordering::Acquire))
         };
-        for entry in unread {
-            entry.asker.closed();
+        for asker in unread {
+            asker.closed();
         }
         // An actor that drains takes on what it was sent; but whoever asked was told otherwise.
         self.gave_up();
@@ -197,21 +178,11 @@ impl Docket {
     }
 
     fn strike_off(&self, now: Instant) -> Option<Instant> {
-        let mut late = Vec::new();
-        let next = {
+        let (late, next) = {
             let mut state = self.state.lock();
-            state.open.retain(|Entry { asker, .. }| {
-                let is_late = !asker.is_settled() && asker.until() <= now;
-                if is_late {
-                    late.push(asker.clone());
-                }
-                !is_late && !asker.is_settled()
-            });
-            // What a burst has left behind.
-            let open = state.open.len();
-            state.open.shrink_to(2 * open.max(STRIKE_OFF_AT));
-            state.next = state.open.iter().map(|entry| entry.asker.until()).min();
-            state.next
+            let late = state.open.late(now);
+            state.next = state.open.next();
+            (late, state.next)
         };
         if !late.is_empty() {
             for asker in late {

@@ -280,27 +280,47 @@ fn pack_more<M: Send + 'static>(
 /// `ractor::Message::from_boxed` of every derived message.
 #[doc(hidden)]
 pub fn unpack<M: Send + 'static>(boxed: BoxedMessage) -> Result<M, BoxedDowncastErr> {
-    let contents = match <Parcel<M> as ractor::Message>::from_boxed(boxed)? {
-        Parcel::Plain(contents) => contents,
-        Parcel::Kept(letter) => {
-            letter.take().expect("what one incarnation reads is not sent to the next before")
+    match <Parcel<M> as ractor::Message>::from_boxed(boxed)? {
+        Parcel::Plain(Contents { message, entry, charge, extra }) => {
+            ARRIVED.set(arrive(entry, charge, extra));
+            Ok(message)
         }
-    };
+        Parcel::Kept(letter) => Ok(unpack_kept(&letter)),
+    }
+}
+
+#[inline(never)]
+fn unpack_kept<M>(letter: &Letter<M>) -> M {
+    let contents =
+        letter.take().expect("what one incarnation reads is not sent to the next before");
     let (message, arrival) = open(contents);
     ARRIVED.set(arrival);
-    Ok(message)
+    message
 }
 
 /// Takes a message out, and gives its charge back.
 #[inline]
 pub(crate) fn open<M>(contents: Contents<M>) -> (M, Arrival) {
     let Contents { message, entry, charge, extra } = contents;
-    drop(charge);
-    let mut arrival = Arrival { entry, is_over: false, is_traced: false };
-    if let Some(extra) = extra {
-        arrival.is_over = extra.askers.is_some_and(|askers| askers.are_gone());
-        arrival.is_traced = extra.trace.is_some();
-        TRACE.set(extra.trace);
-    }
+    let arrival = arrive(entry, charge, extra);
     (message, arrival)
+}
+
+/// Likewise, but for the message, which stays where it is: `open` hands it on by value, and between a
+/// mailbox and the actor each move of it shows.
+#[inline(always)]
+fn arrive(entry: Entry, charge: Option<Charge>, extra: Option<Box<Extra>>) -> Arrival {
+    drop(charge);
+    match extra {
+        None => Arrival { entry, is_over: false, is_traced: false },
+        Some(extra) => arrive_with(entry, *extra),
+    }
+}
+
+#[inline(never)]
+fn arrive_with(entry: Entry, Extra { askers, trace }: Extra) -> Arrival {
+    let is_over = askers.is_some_and(|askers| askers.are_gone());
+    let is_traced = trace.is_some();
+    TRACE.set(trace);
+    Arrival { entry, is_over, is_traced }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,8 +33,10 @@ use crate::wire::{self, Answers, Encode, Pending, Unanswered};
 /// # }
 /// ```
 pub struct Reply<T> {
-    // `Serialize` has only `&self`, and encoding hands the right over to the link.
-    right: Mutex<Option<Right<T>>>,
+    // Small, and of two words: it is in a message that is moved many times. `Serialize` has only `&self`,
+    // and encoding hands the right over to the link; so that is noted behind the pointer, where whoever
+    // answers looks anyway, and not by a lock in here.
+    right: Right<T>,
 }
 
 enum Right<T> {
@@ -49,6 +50,8 @@ struct RemoteRight<T> {
     answers: Arc<dyn Answers>,
     correlation: u64,
     until: Option<Instant>,
+    /// Whether it was used, or handed over to a link.
+    spent: AtomicBool,
     encode: fn(&T, &mut Vec<u8>, usize) -> Result<(), codec::EncodeError>,
 }
 
@@ -109,30 +112,37 @@ pub(crate) fn dropped_as<T>(why: &'static Unanswered, holding: T) {
 
 impl<T> Reply<T> {
     pub(crate) fn local(cell: Arc<ReplyCell<T>>) -> Self {
-        Self { right: Mutex::new(Some(Right::Local(cell))) }
+        Self { right: Right::Local(cell) }
     }
 
     /// Answers. Where the asker no longer waits, the answer is dropped; where an answer cannot be
     /// encoded or is too large for the link, the asker gets an error that says so.
-    pub fn send(mut self, answer: T) {
-        match self.right.get_mut().take() {
-            Some(Right::Local(cell)) => cell.resolve(Ok(answer)),
-            Some(Right::Remote(right)) => {
+    #[inline]
+    pub fn send(self, answer: T) {
+        match &self.right {
+            _ if self.is_spent() => {}
+            Right::Local(cell) => cell.resolve(|| Ok(answer)),
+            Right::Remote(right) => {
+                right.spent.store(true, Ordering::Release);
                 let mut encode: Encode<'_> =
                     &mut |buffer, max| (right.encode)(&answer, buffer, max);
                 right.answers.answer(right.correlation, &mut encode);
             }
-            None => {}
         }
+    }
+
+    /// Whether the right to answer is no longer here.
+    fn is_spent(&self) -> bool {
+        self.right.spent().load(Ordering::Acquire)
     }
 
     /// Whether the asker is known to have given up: a long job need not go on.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        match &*self.right.lock() {
-            Some(Right::Local(cell)) => cell.is_abandoned(),
-            Some(Right::Remote(right)) => right.answers.is_cancelled(right.correlation),
-            None => true,
+        match &self.right {
+            _ if self.is_spent() => true,
+            Right::Local(cell) => cell.is_abandoned(),
+            Right::Remote(right) => right.answers.is_cancelled(right.correlation),
         }
     }
 
@@ -144,10 +154,10 @@ impl<T> Reply<T> {
     /// between, in buffers and on the wire, is not counted: the asker is the first to give up.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match &*self.right.lock() {
-            Some(Right::Local(cell)) => Some(cell.until()),
-            Some(Right::Remote(right)) => right.until,
-            None => None,
+        match &self.right {
+            _ if self.is_spent() => None,
+            Right::Local(cell) => Some(cell.until()),
+            Right::Remote(right) => right.until,
         }
     }
 
@@ -170,25 +180,42 @@ impl<T> Reply<T> {
     }
 }
 
-impl<T> Drop for Reply<T> {
-    fn drop(&mut self) {
-        let Some(right) = self.right.get_mut().take() else { return };
+impl<T> Right<T> {
+    /// Whether it was handed over to a link; set once.
+    fn spent(&self) -> &AtomicBool {
+        match self {
+            Self::Local(cell) => cell.spent(),
+            Self::Remote(right) => &right.spent,
+        }
+    }
+
+    /// Tells the asker that there will be no answer.
+    #[cold]
+    fn give_back(&self) {
         let why = DROPPED_AS.get().unwrap_or(&Unanswered::Dropped).clone();
-        match right {
-            Right::Local(cell) => {
-                cell.resolve(Err(AskError::unanswered(why, cell.within())));
-            }
-            Right::Remote(right) => right.answers.refuse(right.correlation, why),
+        match self {
+            Self::Local(cell) => cell.resolve(|| Err(AskError::unanswered(why, cell.within()))),
+            Self::Remote(right) => right.answers.refuse(right.correlation, why),
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let is_answered = matches!(&self.right, Right::Local(cell) if cell.is_settled());
+        if !is_answered && !self.is_spent() {
+            self.right.give_back();
         }
     }
 }
 
 impl<T> fmt::Debug for Reply<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &*self.right.lock() {
-            Some(Right::Local(_)) => "local",
-            Some(Right::Remote(_)) => "remote",
-            None => "spent",
+        let state = match &self.right {
+            _ if self.is_spent() => "spent",
+            Right::Local(_) => "local",
+            Right::Remote(_) => "remote",
         };
         f.debug_tuple("Reply").field(&state).finish()
     }
@@ -197,12 +224,13 @@ impl<T> fmt::Debug for Reply<T> {
 impl<T: DeserializeOwned + Send + 'static> Serialize for Reply<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         wire::with(|wire| {
-            let mut right = self.right.lock();
-            let pending: Arc<dyn Pending> = match right.take() {
-                Some(Right::Local(cell)) => cell,
+            if self.right.spent().swap(true, Ordering::AcqRel) {
+                return Err(S::Error::custom("this reply was already sent elsewhere"));
+            }
+            let pending: Arc<dyn Pending> = match &self.right {
+                Right::Local(cell) => cell.clone(),
                 // The asker is elsewhere: this node stands between and passes the answer on as it is.
-                Some(Right::Remote(right)) => Arc::new(Relay::new(&right)),
-                None => return Err(S::Error::custom("this reply was already sent elsewhere")),
+                Right::Remote(right) => Arc::new(Relay::new(right)),
             };
             let correlation = wire.expect_answer(pending).map_err(S::Error::custom)?;
             serializer.serialize_u64(correlation)
@@ -219,13 +247,14 @@ impl<'de, T: Serialize + Send + 'static> Deserialize<'de> for Reply<T> {
         wire::with(|wire| {
             let answers = wire.answers(correlation).map_err(D::Error::custom)?;
             let until = answers.until(correlation);
-            let right = RemoteRight { answers, correlation, until, encode: codec::encode::<T> };
+            let (spent, encode) = (AtomicBool::new(false), codec::encode::<T>);
+            let right = RemoteRight { answers, correlation, until, spent, encode };
             let right = Arc::new(right);
             if let Some(found) = COUNTED.get() {
                 COUNTED.set(Some(found + 1));
                 FOUND.with_borrow_mut(|found| found.push(right.clone()));
             }
-            Ok(Self { right: Mutex::new(Some(Right::Remote(right))) })
+            Ok(Self { right: Right::Remote(right) })
         })
         .unwrap_or_else(|| {
             Err(D::Error::custom("a reply can travel only in a message to an actor"))
@@ -287,5 +316,34 @@ impl Drop for Relay {
         if !*self.done.get_mut() {
             self.answers.refuse(self.correlation, Unanswered::Dropped);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_right_that_was_handed_over_is_not_given_back_when_the_message_is_dropped() {
+        for is_handed_over in [false, true] {
+            let cell =
+                ReplyCell::<u8>::new(Duration::from_secs(1), &Context::from_waker(Waker::noop()));
+            let reply = Reply::local(cell.clone());
+            cell.spent().store(is_handed_over, Ordering::Release);
+            assert_eq!(reply.deadline().is_none(), is_handed_over);
+            drop(reply);
+            assert_eq!(cell.is_settled(), !is_handed_over);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_stands_though_its_reply_is_dropped_with_it() {
+        let cx = Context::from_waker(Waker::noop());
+        let cell = ReplyCell::new(Duration::from_secs(1), &cx);
+        Reply::local(cell.clone()).send(7);
+        let outcome = cell.poll(&cx);
+        assert!(matches!(outcome, std::task::Poll::Ready(Ok(7))), "{outcome:?}");
     }
 }

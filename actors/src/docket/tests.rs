@@ -2,8 +2,12 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use tokio::time::{advance, sleep};
 
+use super::open::PLACES_MIN;
 use super::*;
 
 const WAITS: u8 = 0;
@@ -141,5 +145,58 @@ async fn answered_questions_do_not_pile_up() {
         docket.take();
         question.meet(ANSWERED);
     }
-    assert!(open(&docket) <= STRIKE_OFF_AT, "{} are kept", open(&docket));
+    assert!(open(&docket) <= PLACES_MIN, "{} are kept", open(&docket));
+}
+
+#[tokio::test]
+async fn answered_questions_do_not_pile_up_behind_a_few_that_wait_long() {
+    const LONG: usize = 10;
+    let docket = Docket::new();
+    let long = [(); LONG].map(|()| Question::within(60_000));
+    for question in &long {
+        enter(&docket, question);
+        docket.take();
+    }
+    for _ in 0..10_000 {
+        let question = Question::within(60_000);
+        enter(&docket, &question);
+        docket.take();
+        question.meet(ANSWERED);
+    }
+    // It grows, to twice its size, only while more than half of it is open.
+    let most = 4 * (LONG + 1) + PLACES_MIN;
+    assert!(open(&docket) <= most, "{} are kept", open(&docket));
+    docket.close();
+    assert_eq!(open(&docket), LONG, "they were taken, and are looked after");
+}
+
+proptest! {
+    #[test]
+    fn no_open_question_is_lost_wherever_others_were_settled(
+        acts in vec(prop_oneof![Just(None), any::<Index>().prop_map(Some)], 0..200),
+        first_unread in 0..100u64,
+    ) {
+        let (mut list, mut questions) = (Open::default(), Vec::<Arc<Question>>::new());
+        for act in acts {
+            match act {
+                None => {
+                    let question = Question::within(60_000);
+                    let struck_off = list.enter(questions.len() as u64, question.clone());
+                    prop_assert!(struck_off.is_none_or(|question| question.is_settled()));
+                    questions.push(question);
+                }
+                Some(_) if questions.is_empty() => {}
+                Some(which) => which.get(&questions).meet(ANSWERED),
+            }
+        }
+        for (number, question) in (0..).zip(&questions) {
+            prop_assert_eq!(list.has(number), !question.is_settled());
+        }
+        list.split_off(first_unread).iter().for_each(|question| question.closed());
+        for (number, question) in (0..).zip(&questions) {
+            prop_assert!(question.fate() != CLOSED || number >= first_unread);
+            prop_assert_eq!(list.has(number), question.fate() == WAITS);
+            prop_assert!(question.fate() != WAITS || number < first_unread);
+        }
+    }
 }
