@@ -105,9 +105,13 @@
 //! # Bounds
 //! One change of the modules is made at a time; others wait. Each hook has a time
 //! ([`RuntimeOptions`]). A handler of events has [`SUBSCRIPTION_CAPACITY`](umbel_actors::SUBSCRIPTION_CAPACITY)
-//! events waiting at most, and loses the oldest beyond that, which is counted and logged.
+//! events waiting at most, and loses the oldest beyond that, which is counted
+//! (`umbel_module_events_lost_total`, by module and topic) and logged.
+//!
+//! Beside Bento's runtime, feature by feature, with the tests that show it: [`comparison`].
 
 mod builder;
+pub mod comparison;
 mod config;
 mod context;
 mod error;
