@@ -13,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use umbel_http::{
-    Bearer, HttpOptions, HttpServer, Metrics, MountError, Mounted, Problem, Readiness, Retired,
-    Routes,
+    Bearer, HttpOptions, HttpServer, Metrics, MountError, Mounted, Problem, Readiness, Routes,
 };
 
 use super::lifecycle::Standing;
+use super::requests::Requests;
 use super::{Instance, LAST_STOP, Shared};
 use crate::config::HttpConfig;
 use crate::error::{LoadError, StartRuntimeError};
@@ -102,7 +102,7 @@ impl Http {
         module: &str,
         mount: &Mount,
         prepared: Option<Prepared>,
-    ) -> Result<Option<Retired>, LoadError> {
+    ) -> Result<Requests, LoadError> {
         let Some(Prepared { prefix, router, generation }) = prepared else {
             return Ok(self.unmount(mount));
         };
@@ -111,13 +111,13 @@ impl Http {
             && mounted.prefix() == prefix
         {
             *of = generation;
-            return Ok(Some(mounted.replace(router)));
+            return Ok(Requests { retired: Some(mounted.replace(router)) });
         }
         let wrong = |why: MountError| LoadError::Mount { module: module.to_owned(), why };
         match self.routes.mount(&prefix, router.clone()) {
             Ok(new) => {
                 let old = place.replace((generation, new));
-                Ok(old.map(|(_, mounted)| mounted.unmount()))
+                Ok(Requests { retired: old.map(|(_, mounted)| mounted.unmount()) })
             }
             // What is in the way is its own: between the two nothing is there for a moment.
             Err(MountError::Taken { by, .. })
@@ -125,14 +125,14 @@ impl Http {
             {
                 let retired = place.take().map(|(_, mounted)| mounted.unmount());
                 *place = Some((generation, self.routes.mount(&prefix, router).map_err(wrong)?));
-                Ok(retired)
+                Ok(Requests { retired })
             }
             Err(why) => Err(wrong(why)),
         }
     }
 
-    pub(super) fn unmount(&self, mount: &Mount) -> Option<Retired> {
-        mount.lock().take().map(|(_, mounted)| mounted.unmount())
+    pub(super) fn unmount(&self, mount: &Mount) -> Requests {
+        Requests { retired: mount.lock().take().map(|(_, mounted)| mounted.unmount()) }
     }
 
     /// Whether what is mounted is this instance's, if something is.
@@ -162,14 +162,6 @@ impl Http {
 
 fn addresses(server: Option<&HttpServer>) -> Vec<SocketAddr> {
     server.map(|server| server.addresses().to_vec()).unwrap_or_default()
-}
-
-/// Waits until the requests of a router that was retired have ended. Whether they have, before `until`.
-pub(super) async fn finish(retired: Option<&Retired>, until: Instant) -> bool {
-    match retired {
-        Some(retired) => retired.idle(until.saturating_duration_since(Instant::now())).await,
-        None => true,
-    }
 }
 
 /// A module that is being started again answers nothing but that.

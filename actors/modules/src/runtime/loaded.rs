@@ -133,10 +133,9 @@ impl Actor for Guard {
             loop {
                 let instance = serving.borrow_and_update().clone();
                 let ended = async {
-                    match instance {
+                    if let Some(instance) = instance {
                         // Without a limit, it returns only when the actor has ended.
-                        Some(instance) => drop(instance.wait(None).await),
-                        None => {}
+                        let _ = instance.wait(None).await;
                     }
                 };
                 tokio::select! {

@@ -8,9 +8,8 @@ use umbel_actors::supervision::ChildError;
 use umbel_actors::{ChildSpec, SupervisorRef};
 use umbel_services::{Failure, ServiceView};
 
-#[cfg(feature = "http")]
-use super::http;
 use super::lifecycle::Start;
+use super::requests::Requests;
 use super::{Dependents, Ended, Instance, LAST_STOP, Loaded, Shared};
 use crate::error::{LoadError, ReplaceError, UnloadError};
 use crate::module::Made;
@@ -56,8 +55,7 @@ impl Shared {
             }
         };
         if let Err(why) = outcome.await {
-            #[cfg(feature = "http")]
-            self.http.unmount(&loaded.mount);
+            self.unmount(&loaded);
             instance.withdraw().await;
             drop_child(&self.supervisor, module).await;
             return Err(why);
@@ -96,15 +94,7 @@ impl Shared {
         let Some(loaded) = self.find(module) else { return true };
         let instance = loaded.current();
         instance.withdraw().await;
-        #[cfg(feature = "http")]
-        let has_finished = {
-            let retired = self.http.unmount(&loaded.mount);
-            let (requests, rest) =
-                tokio::join!(http::finish(retired.as_ref(), until), instance.finish(until));
-            requests && rest
-        };
-        #[cfg(not(feature = "http"))]
-        let has_finished = instance.finish(until).await;
+        let has_finished = finish(&instance, self.unmount(&loaded), until).await;
         self.tell_of_the_rest(&instance, has_finished);
         drop_child(&self.supervisor, module.to_owned()).await;
         let mut table = Vec::clone(&self.table.load());
@@ -112,6 +102,17 @@ impl Shared {
         self.table.store(Arc::new(table));
         self.tell(module, instance.context.generation(), Change::Unloaded);
         has_finished
+    }
+
+    /// Takes a module's routes away; those that it has under way go on.
+    fn unmount(&self, loaded: &Loaded) -> Requests {
+        #[cfg(feature = "http")]
+        return self.http.unmount(&loaded.mount);
+        #[cfg(not(feature = "http"))]
+        {
+            let _ = loaded;
+            Requests::default()
+        }
     }
 
     fn tell_of_the_rest(&self, instance: &Instance, has_finished: bool) {
@@ -162,18 +163,17 @@ impl Shared {
             };
             healthy.map_err(|why| ReplaceError::Unhealthy { module: named.clone(), why })?;
             self.make_known(&new).await?;
-            #[cfg(feature = "http")]
-            let retired = self.http.mount(module, &loaded.mount, routes)?;
-            if !loaded.switch(starts, &new, cell) {
-                return Err(restarting());
-            }
-            #[cfg(feature = "http")]
-            return Ok(retired);
             #[cfg(not(feature = "http"))]
-            Ok(())
+            let requests = Requests::default();
+            #[cfg(feature = "http")]
+            let requests = self.http.mount(module, &loaded.mount, routes)?;
+            match loaded.switch(starts, &new, cell) {
+                true => Ok(requests),
+                false => Err(restarting()),
+            }
         };
-        let retired = match outcome.await {
-            Ok(retired) => retired,
+        let requests = match outcome.await {
+            Ok(requests) => requests,
             Err(why) => {
                 new.withdraw().await;
                 #[cfg(feature = "http")]
@@ -187,17 +187,7 @@ impl Shared {
         new.set_serves(true);
         self.tell(module, generation, Change::Replaced);
         let until = Instant::now() + self.options.drain;
-        #[cfg(feature = "http")]
-        let has_finished = {
-            let (requests, rest) =
-                tokio::join!(http::finish(retired.as_ref(), until), old.finish(until));
-            requests && rest
-        };
-        #[cfg(not(feature = "http"))]
-        let has_finished = {
-            let () = retired;
-            old.finish(until).await
-        };
+        let has_finished = finish(&old, requests, until).await;
         self.tell_of_the_rest(&old, has_finished);
         drop_child(&holder, old.child_name()).await;
         Ok(())
@@ -320,8 +310,7 @@ impl Shared {
         let _guard = self.changing.lock().await;
         for loaded in self.table.load().iter() {
             loaded.current().withdraw().await;
-            #[cfg(feature = "http")]
-            self.http.unmount(&loaded.mount);
+            self.unmount(loaded);
         }
         self.table.store(Arc::default());
     }
@@ -383,6 +372,12 @@ impl Shared {
             services: instance.views.iter().map(|view| view.name().to_owned()).collect(),
         }
     }
+}
+
+/// Waits until an instance has finished what it was given. Whether it has, before `until`.
+async fn finish(instance: &Instance, requests: Requests, until: Instant) -> bool {
+    let (requests, rest) = tokio::join!(requests.finish(until), instance.finish(until));
+    requests && rest
 }
 
 /// Stops a child and forgets it. It may have gone with its supervisor.
