@@ -4,13 +4,14 @@ mod support;
 
 use std::time::Duration;
 
+use support::fragile::{Fall, Fragile, fell};
 use support::{Ask, AskOther, FAULTS_OF_START, Fault, Log, Part, Placed, impatient, until};
+use umbel_actors::Backoff;
 use umbel_actors::supervision::{Happening, Intensity, Observed};
-use umbel_actors::{Backoff, System};
 use umbel_modules::Failure;
 use umbel_modules::{
-    Change, Dependents, Ended, LoadError, Module, ModuleContext, ModuleState, OfferError,
-    Registration, Runtime, RuntimeOptions, UnloadError,
+    Change, Dependents, Ended, LoadError, Module, ModuleState, OfferError, Registration, Runtime,
+    RuntimeOptions, UnloadError,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -256,78 +257,15 @@ async fn what_a_module_offers_is_had_by_key_and_type_from_what_is_required() {
     assert_eq!(afar.state, ModuleState::Elsewhere);
 }
 
-/// A module whose service or whose only actor can be made to fail.
-struct Fragile {
-    name: &'static str,
-    requires: &'static [&'static str],
-    log: Log,
-}
-
-#[derive(umbel_actors::Message)]
-struct Fall;
-
-struct Faller;
-
-impl umbel_actors::Actor for Faller {
-    type Msg = Fall;
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(
-        &self,
-        _: umbel_actors::ActorRef<Fall>,
-        (): (),
-    ) -> Result<(), umbel_actors::ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle(
-        &self,
-        _: umbel_actors::ActorRef<Fall>,
-        Fall: Fall,
-        (): &mut (),
-    ) -> Result<(), umbel_actors::ActorProcessingErr> {
-        Err("it fell".into())
-    }
-}
-
-impl Module for Fragile {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn requires(&self) -> &[&str] {
-        self.requires
-    }
-    fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
-        module.intensity(1, Duration::from_secs(60));
-        let address = module.actor("faller", || (Faller, ()));
-        module.offer("faller", address);
-        Ok(())
-    }
-    async fn on_startup(&self, _: &ModuleContext) -> Result<(), Failure> {
-        self.log.add(format!("start {}", self.name));
-        Ok(())
-    }
-    async fn on_shutdown(&self, _: &ModuleContext) -> Result<(), Failure> {
-        self.log.add(format!("stop {}", self.name));
-        Ok(())
-    }
-}
-
 fn fragile(log: &Log) -> umbel_modules::RuntimeBuilder {
-    let (one, two, three) = (log.clone(), log.clone(), log.clone());
-    let part = |name, requires: &'static [&'static str], log: Log| {
-        move || Fragile { name, requires, log: log.clone() }
+    let part = |name, requires| {
+        let module = Fragile::new(name, requires, log);
+        move || module.clone()
     };
     Runtime::builder("shop")
-        .module(part("infra", &[], one))
-        .module(part("catalog", &["infra"], two))
-        .module(part("ordering", &["catalog"], three))
-}
-
-async fn fell(system: &System, module: &str) {
-    let faller = system.whereis::<Fall>(&format!("module/{module}#1/faller")).unwrap();
-    faller.tell(Fall).await.unwrap();
+        .module(part("infra", &[]))
+        .module(part("catalog", &["infra"]))
+        .module(part("ordering", &["catalog"]))
 }
 
 #[tokio::test]
@@ -337,7 +275,7 @@ async fn an_actor_that_fails_is_restarted_and_beyond_that_its_module_and_those_a
     log.take();
     let mut events = runtime.supervisor().events();
 
-    fell(runtime.system(), "catalog").await;
+    fell(runtime.system(), "catalog#1").await;
     let restarted = async {
         loop {
             if let Observed::Event(event) = events.next().await.unwrap()
@@ -351,7 +289,7 @@ async fn an_actor_that_fails_is_restarted_and_beyond_that_its_module_and_those_a
     assert_eq!(log.take(), [""; 0], "one restart of an actor is its module's own matter");
 
     // The second is one too many: the module is started again, and who requires it.
-    fell(runtime.system(), "catalog").await;
+    fell(runtime.system(), "catalog#1").await;
     until("all are up again", || {
         let log = log.all();
         log.iter().filter(|line| line.starts_with("start")).count() == 2
@@ -359,10 +297,10 @@ async fn an_actor_that_fails_is_restarted_and_beyond_that_its_module_and_those_a
     })
     .await;
     let log = log.take();
-    let of = |name: &str| -> Vec<_> { log.iter().filter(|line| line.ends_with(name)).collect() };
+    let of = |name: &str| -> Vec<_> { log.iter().filter(|line| line.contains(name)).collect() };
     assert_eq!(of("infra"), [""; 0], "{log:?}");
-    assert_eq!(of("catalog"), ["stop catalog", "start catalog"], "{log:?}");
-    assert_eq!(of("ordering"), ["stop ordering", "start ordering"], "{log:?}");
+    assert_eq!(of("catalog"), ["stop catalog#1", "start catalog#1"], "{log:?}");
+    assert_eq!(of("ordering"), ["stop ordering#1", "start ordering#1"], "{log:?}");
 }
 
 #[tokio::test]

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use support::fragile::{Fall, Fragile, broke};
 use support::{Ask, Fault, Log, Part, impatient, until};
-use umbel_actors::{Actor, ActorProcessingErr, ActorRef, Message, Myself, System};
+use umbel_actors::{Actor, ActorProcessingErr, ActorRef, System};
 use umbel_modules::{
-    Change, Failure, Module, ModuleContext, ModuleState, Registration, ReplaceError, Runtime,
-    RuntimeBuilder,
+    Change, Failure, Module, ModuleState, Registration, ReplaceError, Runtime, RuntimeBuilder,
 };
 use umbel_services::{
     CallOptions, Directory, DirectoryError, Follow, LocalDirectory, ServiceHost, ServiceView,
@@ -19,114 +19,10 @@ use umbel_services::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-#[derive(Message)]
-struct Fall;
-
-/// Fails when it is told to, or as soon as it can.
-struct Faller {
-    at_once: bool,
-}
-
-impl Actor for Faller {
-    type Msg = Fall;
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(&self, myself: ActorRef<Fall>, (): ()) -> Result<(), ActorProcessingErr> {
-        if self.at_once {
-            let address = myself.address();
-            tokio::spawn(async move { address.tell(Fall).await });
-        }
-        Ok(())
-    }
-
-    async fn handle(
-        &self,
-        _: ActorRef<Fall>,
-        Fall: Fall,
-        (): &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Err("it fell".into())
-    }
-}
-
-/// A module with a service and an actor that fails when told to; it bears one such failure.
-#[derive(Clone)]
-struct Fragile {
-    name: &'static str,
-    requires: &'static [&'static str],
-    log: Log,
-    falls: bool,
-    is_ill: bool,
-    /// Held while it is being started.
-    starts: Arc<tokio::sync::Mutex<()>>,
-    cannot_start: Arc<AtomicBool>,
-}
-
-impl Fragile {
-    fn new(name: &'static str, requires: &'static [&'static str], log: &Log) -> Self {
-        let (log, starts, cannot_start) = (log.clone(), Arc::default(), Arc::default());
-        Self { name, requires, log, falls: false, is_ill: false, starts, cannot_start }
-    }
-}
-
-impl Module for Fragile {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn requires(&self) -> &[&str] {
-        self.requires
-    }
-
-    fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
-        module.intensity(1, Duration::from_secs(60));
-        let at_once = self.falls;
-        module.actor("faller", move || (Faller { at_once }, ()));
-        let who = support::Who::new(module.context());
-        module.service(ServiceHost::new(self.name, move || who.clone()));
-        Ok(())
-    }
-
-    async fn on_startup(&self, context: &ModuleContext) -> Result<(), Failure> {
-        let _starts = self.starts.lock().await;
-        self.log.add(format!("start {}#{}", self.name, context.generation()));
-        match self.cannot_start.load(Ordering::SeqCst) {
-            true => Err(Failure::new("the database is away")),
-            false => Ok(()),
-        }
-    }
-
-    async fn on_shutdown(&self, context: &ModuleContext) -> Result<(), Failure> {
-        self.log.add(format!("stop {}#{}", self.name, context.generation()));
-        Ok(())
-    }
-
-    async fn health(&self, _: &ModuleContext) -> Result<(), Failure> {
-        if self.is_ill { Err(Failure::new("it feels ill")) } else { Ok(()) }
-    }
-}
-
 fn shop(log: &Log) -> RuntimeBuilder {
     let catalog = Fragile::new("catalog", &[], log);
     let ordering = Fragile::new("ordering", &["catalog"], log);
     Runtime::builder("shop").module(move || catalog.clone()).module(move || ordering.clone())
-}
-
-/// Has an instance's actor fail, as soon as it is there.
-async fn fell(system: &System, instance: &str) {
-    let name = format!("module/{instance}/faller");
-    until("its actor is there", || system.whereis::<Fall>(&name).is_some()).await;
-    let _ = system.whereis::<Fall>(&name).unwrap().tell(Fall).await;
-}
-
-/// Has an instance fail beyond what it bears.
-async fn broke(system: &System, instance: &str) {
-    for _ in 0..2 {
-        fell(system, instance).await;
-        // The next is told to the next life.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn of(log: &Log, instance: &str) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! Modules that tell what becomes of them.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod fragile;
+
 use std::sync::Arc;
 use std::time::Duration;
 
