@@ -180,6 +180,33 @@ async fn of_two_instances_the_one_that_is_not_well_is_given_no_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_follows_a_service_is_told_when_an_instance_is_not_well_and_when_it_is_again() {
+    let services = manager();
+    let directory = LocalDirectory::new();
+    let mut books = Vec::new();
+    for instance in ["1", "2"] {
+        let (host, book) = desk(HostOptions { health_failures: 1_000, ..HostOptions::default() });
+        let desk = host.instance(instance).start(services.system()).await.unwrap();
+        directory.register(desk.view().clone()).await.unwrap();
+        books.push(book);
+    }
+    let mut follow = directory.follow("desk");
+    assert_eq!(follow.instances().len(), 2);
+    for (is_well, handed_out) in [(Err("the till is stuck"), 1), (Ok(()), 2)] {
+        *books[0].is_well.lock() = is_well;
+        let told = tokio::time::timeout(6 * SECOND, follow.changed()).await;
+        assert!(told.is_ok(), "{is_well:?}");
+        assert_eq!(follow.instances().len(), handed_out);
+    }
+    // What came before it is waited for is told as well; what changes nothing is not.
+    *books[1].is_well.lock() = Err("the till is stuck");
+    tokio::time::sleep(6 * SECOND).await;
+    follow.changed().await;
+    assert_eq!(follow.instances().len(), 1);
+    assert!(tokio::time::timeout(60 * SECOND, follow.changed()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_call_fails_while_instances_take_over_from_one_another() {
     let services = manager();
     let (host, _) = desk(HostOptions::default());
