@@ -1,12 +1,16 @@
 //! What a file and the environment say of a runtime, and what is told where they are wrong.
 
+mod support;
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde::Deserialize;
+use support::{Log, Part};
 use umbel_modules::{
-    ConfigError, ConfigFormat, Failure, Module, ModuleContext, Runtime, RuntimeConfig, Secret,
+    BuildError, ConfigError, ConfigFormat, Failure, Module, ModuleContext, Runtime, RuntimeConfig,
+    Secret,
 };
 
 const ADMIN: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[http.admin]\nlisten = \"127.0.0.1:0\"\n";
@@ -200,6 +204,31 @@ proptest! {
             no_error_has(&parse(ADMIN, &inside).unwrap_err(), &found);
         }
     }
+}
+
+#[test]
+fn a_section_of_a_module_that_is_not_there_is_refused() {
+    let log = Log::default();
+    let shop = |file: &str| {
+        let (ordering, catalog) = (log.clone(), log.clone());
+        Runtime::builder("shop")
+            .module(move || Part::new("ordering", &["catalog"], &ordering))
+            .module(move || Part::new("catalog", &[], &catalog))
+            .elsewhere("billing")
+            .config(parse_as(ConfigFormat::Toml, file, &[]).unwrap())
+            .build()
+    };
+    let why = shop("[modules.orderng]\nmost_items = 1").unwrap_err();
+    assert!(matches!(&why, BuildError::Section { module, .. } if module == "orderng"));
+    assert_eq!(
+        why.to_string(),
+        "the configuration has a section of module 'orderng', which is not registered; there are \
+         'billing', 'catalog', 'ordering'"
+    );
+    // Here, not started here, elsewhere by the program, elsewhere by the file.
+    let all = "run = [\"catalog\"]\nelsewhere = [\"stock\"]\n[modules.catalog]\n[modules.ordering]\n\
+               [modules.billing]\n[modules.stock]\n";
+    assert_eq!(shop(all).unwrap().order().collect::<Vec<_>>(), ["catalog"]);
 }
 
 /// Reads its section, which has a secret in it.
