@@ -278,15 +278,15 @@ impl Variables {
 
     /// What these and the tree are together. A value that is no number, or boolean, or list where it stands,
     /// though it looks like one, is taken as the text that it is.
-    fn complete<T: DeserializeOwned>(&self, tree: &Dict) -> Result<T, figment::Error> {
-        let (mut texts, mut first) = (BTreeSet::new(), None::<figment::Error>);
+    fn complete<T: DeserializeOwned>(&self, tree: &Dict) -> Result<T, Box<figment::Error>> {
+        let (mut texts, mut first) = (BTreeSet::new(), None::<Box<figment::Error>>);
         // Each variable becomes a text once at most.
         loop {
             let values = Values { variables: self, texts: &texts };
             let merged = Figment::from(Serialized::defaults(tree)).merge(values);
             let why = match merged.extract() {
                 Ok(config) => return Ok(config),
-                Err(why) => why,
+                Err(why) => Box::new(why),
             };
             if let Some(first) = first.take_if(|first| first.path == why.path) {
                 return Err(first);
