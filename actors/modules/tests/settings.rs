@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -262,7 +263,7 @@ async fn section(file: &str, variables: &[(&str, &str)]) -> Result<Section, Stri
         .start()
         .await
         .unwrap();
-    runtime.shutdown().await;
+    runtime.system().shutdown(Duration::from_secs(5)).await;
     shop.0.lock().take().unwrap()
 }
 
