@@ -228,7 +228,7 @@ impl ServiceManager {
         Some(self.configured(host)?.child(&self.inner.system))
     }
 
-    /// Makes an instance known that runs here, as [`Directory::register`].
+    /// Makes an instance known that runs here, as [`Directory::register`](crate::Directory::register).
     ///
     /// # Errors
     /// [`DirectoryError`]
