@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use ractor::SpawnErr;
 
@@ -168,6 +168,32 @@ pub struct GaveUp {
 }
 
 impl StartError {
+    /// What it came from, in one line: of the supervisors below one another, the innermost, whose child did
+    /// not start, and what that child said.
+    ///
+    /// ```
+    /// use ractor::SpawnErr;
+    /// use umbel_supervision::{ChildSpec, StartError, Strategy, Supervisor};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let sub = || {
+    ///     let disk = ChildSpec::new("disk", |_| async {
+    ///         Err(SpawnErr::StartupFailed("it is full".into()))
+    ///     });
+    ///     Supervisor::new("sub", Strategy::OneForOne).child(disk)
+    /// };
+    /// let root = Supervisor::new("root", Strategy::OneForOne).child(ChildSpec::supervisor("sub", sub));
+    /// let why: StartError = root.start().await.unwrap_err();
+    /// assert_eq!(why.to_string(), "child `sub` of supervisor `root` did not start");
+    /// assert_eq!(why.reason(), "child `disk` of supervisor `sub` did not start: it is full");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn reason(&self) -> String {
+        reason(self)
+    }
+
     pub(crate) fn refused(supervisor: Arc<str>, child: Arc<str>, refusal: Refusal) -> Self {
         let why = match refusal {
             Refusal::AlreadyPresent => Senseless::DuplicateName,
@@ -180,6 +206,12 @@ impl StartError {
 }
 
 impl ChildError {
+    /// What it came from, in one line, as [`StartError::reason`].
+    #[must_use]
+    pub fn reason(&self) -> String {
+        reason(self)
+    }
+
     pub(crate) fn new(
         supervisor: Arc<str>,
         child: Arc<str>,
@@ -205,4 +237,28 @@ impl ChildError {
             Refusal::Ending => Self::SupervisorGone { supervisor },
         }
     }
+}
+
+/// The innermost error of ours, with what it came from. ractor's text in between is passed over: it speaks
+/// of a panic where an actor has returned an error, and repeats what it came from.
+fn reason(outermost: &(dyn Error + 'static)) -> String {
+    let ours =
+        |error: &&(dyn Error + 'static)| error.is::<StartError>() || error.is::<ChildError>();
+    let innermost = causes(outermost).filter(ours).last().unwrap_or(outermost);
+    let wrapped = |error: &(dyn Error + 'static)| {
+        matches!(error.downcast_ref(), Some(SpawnErr::StartupFailed(_)))
+    };
+    let mut text = innermost.to_string();
+    for cause in causes(innermost).skip(1).filter(|cause| !wrapped(*cause)) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// An error, and what it came from.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }

@@ -59,7 +59,8 @@
 //! # What is guaranteed
 //! A transaction that was committed is on disk (on SQLite by a synced write-ahead log), and one that was not
 //! has left nothing, also where the process is killed in between. A migration runs once, whole or not at
-//! all, however many processes migrate at a time.
+//! all, however many processes migrate at a time. A program that is behind the database
+//! [is let through](Database::migrate), so that its version before can come back.
 //!
 //! # Bounds
 //! So many [connections](DatabaseOptions::connections_max), and a time for everything that is waited for:
@@ -84,7 +85,7 @@ pub use health::{Health, HealthError};
 pub use migrate::{MIGRATIONS_MAX, MigrateError, Migrated, NAME_BYTES_MAX, SQL_BYTES_MAX};
 pub use migration::Migration;
 pub use open::OpenError;
-pub use options::DatabaseOptions;
+pub use options::{Ahead, DatabaseOptions};
 pub use sqlx;
 pub use transaction::Transaction;
 pub use url::{DatabaseKind, DatabaseUrl, UrlError};

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 pub use self::error::MigrateError;
 pub use self::plan::{MIGRATIONS_MAX, NAME_BYTES_MAX, SQL_BYTES_MAX};
 
-use self::plan::{Noted, Plan};
+use self::plan::{Next, Noted, Plan};
 use crate::database::{AcquireError, Database};
 use crate::migration::Migration;
 use crate::refusal;
@@ -24,6 +24,9 @@ pub struct Migrated {
     pub ran: Vec<u32>,
     /// The last that has run, now or earlier.
     pub version: Option<u32>,
+    /// The numbers of those that have run and that the module does not have, in order: a newer one has been
+    /// here, or still is. None where that is [refused](crate::DatabaseOptions::ahead).
+    pub ahead: Vec<u32>,
 }
 
 /// Where it is noted what has run. The time is the database's, for people to read.
@@ -54,6 +57,13 @@ impl Database {
     ///
     /// A module has at most [`MIGRATIONS_MAX`] of them, with at most [`SQL_BYTES_MAX`] each. New ones have
     /// higher numbers, and none that has run is changed or taken away: that is refused.
+    ///
+    /// A program that is behind the database is let through: all that it has has run unchanged, and others
+    /// after that. So it is while versions of a program take over from one another, and when one has gone
+    /// back to the version before; a warning tells it, and [`Migrated::ahead`]. **The code before a migration
+    /// must therefore live with the schema after it**: add tables, and columns that are nullable or have a
+    /// default; drop or rename what is not used any more only when no program that uses it will come back.
+    /// Where that cannot be, [`Ahead::Refuse`](crate::Ahead::Refuse) keeps those out that are behind.
     pub async fn migrate(
         &self,
         module: &str,
@@ -68,7 +78,13 @@ impl Database {
             transaction.execute(TABLE).await.map_err(bookkeeping)?;
             let noted = noted(&mut transaction, module).await.map_err(bookkeeping)?;
             migrated.version = noted.last().map(Noted::version);
-            let Some(migration) = plan.next(&noted)? else {
+            let Next { migration, ahead } = plan.next(&noted, self.options().ahead)?;
+            let Some(migration) = migration else {
+                migrated.ahead = ahead.iter().map(Noted::version).collect();
+                if !ahead.is_empty() {
+                    let ahead = &migrated.ahead;
+                    tracing::warn!(module, ?ahead, "the database is ahead of the module");
+                }
                 transaction.commit().await.map_err(bookkeeping)?;
                 return Ok(migrated);
             };

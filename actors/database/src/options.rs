@@ -37,6 +37,9 @@ pub struct DatabaseOptions {
     /// How long [`Database::migrate`](crate::Database::migrate) waits while another process migrates.
     /// Default: 60 s.
     pub migrate_within: Duration,
+    /// What [`Database::migrate`](crate::Database::migrate) does with a module that is behind the database.
+    /// Default: [`Ahead::Accept`].
+    pub ahead: Ahead,
     /// How long [`Database::health`](crate::Database::health) waits for an answer. Default: 2 s.
     pub health_within: Duration,
     /// How long [`Database::close`](crate::Database::close) waits for connections that are in use.
@@ -56,6 +59,7 @@ impl DatabaseOptions {
             age_max: Duration::from_secs(1800),
             busy_within: Duration::from_secs(5),
             migrate_within: Duration::from_secs(60),
+            ahead: Ahead::Accept,
             health_within: Duration::from_secs(2),
             close_within: Duration::from_secs(5),
         }
@@ -81,6 +85,19 @@ impl DatabaseOptions {
         }
         self
     }
+}
+
+/// What is done where the database is ahead of a module: all migrations of the module have run, unchanged, and
+/// after them some that it does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ahead {
+    /// The module is let through, with a warning, as rolling upgrades and the way back need it. Its code must
+    /// live with the newer schema.
+    #[default]
+    Accept,
+    /// The module is refused, with [`MigrateError::Unknown`](crate::MigrateError::Unknown).
+    Refuse,
 }
 
 impl From<DatabaseUrl> for DatabaseOptions {

@@ -207,9 +207,9 @@ impl fmt::Debug for DatabaseUrl {
 
 impl<'de> serde::Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        // By hand: a derive's error may repeat what it was given.
-        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-        text.parse().map_err(serde::de::Error::custom)
+        // As a secret: no error repeats what was there, whatever it was.
+        let text = umbel_secret::Secret::deserialize(from)?;
+        text.expose().parse().map_err(serde::de::Error::custom)
     }
 }
 

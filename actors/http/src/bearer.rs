@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::{Either, Ready, ready};
 use thiserror::Error;
 use tower::{Layer, Service};
+use umbel_secret::Secret;
 
 use crate::problem::Problem;
-use crate::secret::Secret;
 
 /// A [layer](tower::Layer) that lets in who shows a token: `Authorization: Bearer TOKEN` (RFC 6750).
 ///

@@ -67,7 +67,6 @@ mod phase;
 mod problem;
 mod readiness;
 mod routes;
-mod secret;
 mod server;
 mod stream;
 
@@ -77,5 +76,5 @@ pub use options::HttpOptions;
 pub use problem::Problem;
 pub use readiness::Readiness;
 pub use routes::{MountError, Mounted, PREFIX_BYTES_MAX, RESERVED, ROUTES_MAX, Retired, Routes};
-pub use secret::Secret;
 pub use server::{HttpServer, HttpServerBuilder, StartError};
+pub use umbel_secret::Secret;

@@ -41,7 +41,9 @@ pub struct RuntimeConfig {
     /// Modules that are not registered here and run elsewhere, so that they may be required.
     #[serde(default)]
     pub elsewhere: BTreeSet<String>,
-    /// Each module's own section.
+    /// Each module's own section. One of a module that is neither registered nor elsewhere is refused when
+    /// the runtime is built, for its name may be mistyped: what is to be loaded later is registered, and left
+    /// out of `run`.
     #[serde(default)]
     pub modules: BTreeMap<String, Value>,
     /// How services are called and run.
@@ -88,7 +90,7 @@ pub struct AdminConfig {
     #[serde(default = "admin_address")]
     pub listen: String,
     /// Who shows it is let in, in the header `Authorization: Bearer <token>`. It is not shown.
-    pub token: umbel_http::Secret,
+    pub token: umbel_secret::Secret,
 }
 
 /// Where the admin API listens unless it is said otherwise.
@@ -118,7 +120,7 @@ impl HttpConfig {
 
     /// The same with an admin API at [`ADMIN_ADDRESS`], for whoever shows the token.
     #[must_use]
-    pub fn admin(self, token: impl Into<umbel_http::Secret>) -> Self {
+    pub fn admin(self, token: impl Into<umbel_secret::Secret>) -> Self {
         self.admin_at(ADMIN_ADDRESS, token)
     }
 
@@ -127,7 +129,7 @@ impl HttpConfig {
     pub fn admin_at(
         mut self,
         listen: impl Into<String>,
-        token: impl Into<umbel_http::Secret>,
+        token: impl Into<umbel_secret::Secret>,
     ) -> Self {
         self.admin = Some(AdminConfig { listen: listen.into(), token: token.into() });
         self
@@ -142,6 +144,15 @@ impl RuntimeConfig {
     /// [`ConfigError`], which says where what is wrong.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         ConfigReader::new(ENVIRONMENT_PREFIX).read(file)
+    }
+
+    /// Reads the environment alone, where there is no file: variables that begin with
+    /// [`ENVIRONMENT_PREFIX`].
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says which variable is wrong, or is needed.
+    pub fn from_environment() -> Result<Self, ConfigError> {
+        ConfigReader::new(ENVIRONMENT_PREFIX).environment()
     }
 
     /// Reads a text; those of the variables that begin with [`ENVIRONMENT_PREFIX`] go before it.

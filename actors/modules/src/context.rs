@@ -26,6 +26,10 @@ pub struct ModuleContext {
 }
 
 /// A module's configuration is not what it expects.
+///
+/// Its text has the names of keys, and of what a key is one of, but not the values: not those that serde would
+/// repeat. What is a secret should be a [`Secret`](crate::Secret) all the same: errors that a type makes by
+/// itself are taken as they are, and `Debug` of a section's type shows what it has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("configuration of module '{module}': {why}")]
 pub struct SectionError {
@@ -33,6 +37,12 @@ pub struct SectionError {
     pub module: String,
     /// What is wrong.
     pub why: String,
+}
+
+impl SectionError {
+    fn new(module: &str, why: &serde_json::Error) -> Self {
+        Self { module: module.to_owned(), why: umbel_secret::without_value(&why.to_string()) }
+    }
 }
 
 /// A module asks for a database, and does not say that it needs one: in another process it might have none.
@@ -101,8 +111,7 @@ impl ModuleContext {
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, SectionError> {
         let section = self.runtime.config.modules.get(&*self.module);
         let section = section.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        serde_json::from_value(section)
-            .map_err(|why| SectionError { module: self.module.to_string(), why: why.to_string() })
+        serde_json::from_value(section).map_err(|why| SectionError::new(&self.module, &why))
     }
 
     /// What a module that is required offers: that of its instance at this moment. Whoever keeps it

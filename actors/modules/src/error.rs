@@ -22,6 +22,18 @@ pub enum BuildError {
         /// The module.
         module: String,
     },
+    /// The configuration has a section for a module that is neither registered nor named as one that runs
+    /// elsewhere: its name may be mistyped.
+    #[error(
+        "the configuration has a section of module '{module}', which is not registered; there are {}",
+        listed(known)
+    )]
+    Section {
+        /// The module.
+        module: String,
+        /// Those that may have one: registered, or running elsewhere.
+        known: Vec<String>,
+    },
     /// The configuration would run a module that is not registered.
     #[error("the configuration runs module '{module}', but it is not registered")]
     Unknown {

@@ -84,6 +84,7 @@
 //! |---|---|
 //! | [`Module`], [`Registration`], [`ModuleContext`] | what a module is, declares, and finds around it |
 //! | [`RuntimeBuilder`], [`Plan`], [`RuntimeConfig`], [`RuntimeOptions`] | what a runtime is made of |
+//! | [`Secret`] | what a module's configuration has that is not to be shown |
 //! | [`Runtime`], [`Dependents`] | running modules, and changing them while they run |
 //! | [`ModuleView`], [`ModuleHealth`], [`ModuleChange`] | seeing what they do |
 //! | [`Event`], [`Events`], [`EventStream`] | telling whoever listens |
@@ -143,5 +144,6 @@ pub use options::RuntimeOptions;
 pub use order::OrderError;
 pub use registration::Registration;
 pub use runtime::{Dependents, Ended, Runtime};
+pub use umbel_secret::Secret;
 pub use umbel_services::{ConfigError, ConfigFormat, Failure};
 pub use view::{Change, MODULE_CHANGES, ModuleChange, ModuleHealth, ModuleState, ModuleView};

@@ -53,7 +53,7 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// let wrong = ServicesConfig::parse("[default]\ndeadline = 10", ConfigFormat::Toml, []);
 /// assert_eq!(
 ///     wrong.unwrap_err().to_string(),
-///     "configuration, line 2: invalid type: integer `10`, expected a duration as text, such as \
+///     "configuration, line 2: invalid type: integer, expected a duration as text, such as \
 ///      \"30s\", with ms, s, m or h",
 /// );
 /// # Ok::<(), umbel_services::ConfigError>(())

@@ -15,6 +15,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use umbel_actors::supervision::StartError;
 use umbel_actors::{
@@ -194,6 +195,11 @@ impl ServiceView {
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.shared.is_well()
+    }
+
+    /// Tells of each change of [`ServiceView::is_well`] from now on.
+    pub(crate) fn wellness(&self) -> watch::Receiver<()> {
+        self.shared.wellness()
     }
 
     /// Waits until it has nothing to do; false where `within` came first.

@@ -30,8 +30,9 @@ pub trait Service: Send + Sync + Sized + 'static {
         async {}
     }
 
-    /// Whether all is well: asked again and again. A service that is not well several times in a row
-    /// is ended and started anew.
+    /// Whether all is well: asked once when it has started, before the first request, and then again and
+    /// again. As long as it is not well it is given no work where there are others. A service that is not
+    /// well several times in a row is ended and started anew; the first answer does not count for that.
     fn health(&self) -> impl Future<Output = Result<(), Failure>> + Send {
         async { Ok(()) }
     }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
@@ -228,7 +228,7 @@ impl ServiceManager {
         Some(self.configured(host)?.child(&self.inner.system))
     }
 
-    /// Makes an instance known that runs here, as [`Directory::register`].
+    /// Makes an instance known that runs here, as [`Directory::register`](crate::Directory::register).
     ///
     /// # Errors
     /// [`DirectoryError`]
@@ -382,21 +382,20 @@ impl ServiceHandle {
         if !span.is_disabled() {
             return Box::pin(self.traced(span, call, within)).await;
         }
-        match options.middleware.is_empty() {
-            // It keeps its own deadline.
-            true => self.chain.call(call).await,
-            false => within_deadline(&*self.chain, call, within).await,
+        self.through(call, within).await
+    }
+
+    /// Through the middleware, if there is any. Without, the innermost link keeps the deadline.
+    fn through(&self, call: Call, within: Duration) -> BoxFuture<'_, Outcome> {
+        match self.options.middleware.is_empty() {
+            true => self.chain.call(call),
+            false => Box::pin(within_deadline(&*self.chain, call, within)),
         }
     }
 
-    /// As the rest of `send`, in a span.
     async fn traced(&self, span: Span, call: Call, within: Duration) -> Outcome {
-        let outcome = async {
-            match self.options.middleware.is_empty() {
-                true => self.chain.call(call).await,
-                false => within_deadline(&*self.chain, call, within).await,
-            }
-        };
+        // Within the span from the first, which the link looks at before it is polled.
+        let outcome = span.in_scope(|| self.through(call, within));
         let outcome = outcome.instrument(span.clone()).await;
         spans::call_ended(&span, &outcome);
         outcome

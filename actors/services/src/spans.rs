@@ -3,12 +3,11 @@
 //! They are of level debug, target `umbel::service`: where nobody wants them, a call costs the look at a
 //! flag more.
 
+use parking_lot::Mutex;
 use tracing::field::{Empty, display};
 use tracing::{Span, debug_span};
-use umbel_actors::Address;
 
 use crate::call::Context;
-use crate::message::ServiceMessage;
 use crate::service::Outcome;
 
 /// The span of a whole call, at its caller: over its middleware and all its attempts.
@@ -31,15 +30,37 @@ pub(crate) fn call(context: &Context) -> Span {
     )
 }
 
-/// An attempt of the call that runs in this span is made there.
-pub(crate) fn attempt(context: &Context, at: &Address<ServiceMessage>) {
-    if !tracing::enabled!(target: "umbel::service", tracing::Level::DEBUG) {
-        return;
+/// The attempts of the call that runs in the present span. Which was the last, and where, is recorded when
+/// this is dropped, however the call ends: once, for what a span has recorded stays.
+pub(crate) struct Attempts(Option<Box<Attempted>>);
+
+struct Attempted {
+    span: Span,
+    last: Mutex<Option<(u32, Option<String>)>>,
+}
+
+impl Attempts {
+    pub(crate) fn new() -> Self {
+        let is_wanted = tracing::enabled!(target: "umbel::service", tracing::Level::DEBUG);
+        let attempted = || Attempted { span: Span::current(), last: Mutex::new(None) };
+        Self(is_wanted.then(|| Box::new(attempted())))
     }
-    let span = Span::current();
-    span.record("umbel.attempt", context.attempt);
-    if let Some(node) = at.node() {
-        span.record("server.address", display(node));
+
+    /// The attempt of this number is made at that node, or was answered from there; `None` is this one.
+    pub(crate) fn made(&self, attempt: u32, node: Option<&str>) {
+        if let Some(attempted) = &self.0 {
+            *attempted.last.lock() = Some((attempt, node.map(str::to_owned)));
+        }
+    }
+}
+
+impl Drop for Attempted {
+    fn drop(&mut self) {
+        let Some((attempt, node)) = self.last.get_mut().take() else { return };
+        self.span.record("umbel.attempt", attempt);
+        if let Some(node) = node {
+            self.span.record("server.address", node);
+        }
     }
 }
 
@@ -89,5 +110,58 @@ fn ended(span: &Span, outcome: &Outcome, is_error: bool) {
     if is_error {
         span.record("otel.status_code", "ERROR");
         span.record("otel.status_description", display(why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tracing::span::{Id, Record};
+    use tracing_subscriber::layer::{Context, SubscriberExt};
+    use tracing_subscriber::{Layer, Registry};
+
+    use super::*;
+
+    /// What was recorded after spans had begun.
+    #[derive(Clone, Default)]
+    struct Recorded(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Recorded {
+        fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+            self.0.lock().push(format!("{values:?}"));
+        }
+    }
+
+    fn recorded(attempts: &[(u32, Option<&str>)]) -> String {
+        let recorded = Recorded::default();
+        tracing::subscriber::with_default(Registry::default().with(recorded.clone()), || {
+            let fields = debug_span!(
+                target: "umbel::service", "call", umbel.attempt = Empty, server.address = Empty
+            );
+            fields.in_scope(|| {
+                let told = Attempts::new();
+                for (attempt, node) in attempts {
+                    told.made(*attempt, *node);
+                }
+            });
+        });
+        let recorded = recorded.0.lock();
+        recorded.join(" ")
+    }
+
+    #[test]
+    fn the_last_attempt_alone_is_recorded() {
+        let told = recorded(&[(1, None), (2, Some("b")), (3, Some("c"))]);
+        assert!(told.contains('3') && told.contains('c'), "{told}");
+        assert_eq!(told.matches("umbel.attempt").count(), 1, "{told}");
+        assert_eq!(told.matches("server.address").count(), 1, "{told}");
+    }
+
+    #[test]
+    fn one_that_ends_on_this_node_has_no_address_of_another() {
+        let told = recorded(&[(1, Some("b")), (2, None)]);
+        assert!(told.contains("umbel.attempt") && !told.contains("server.address"), "{told}");
+        assert_eq!(recorded(&[]), "");
     }
 }

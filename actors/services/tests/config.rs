@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use support::*;
 use umbel_services::{
-    CONFIG_BYTES_MAX, CallError, ConfigError, ConfigFormat, HostOptions, Placement, Policy,
-    ServiceManager, ServiceOptions, ServicesConfig,
+    CONFIG_BYTES_MAX, CallError, ConfigError, ConfigFormat, ConfigReader, HostOptions, Placement,
+    Policy, ServiceManager, ServiceOptions, ServicesConfig,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -278,6 +278,43 @@ fn a_variable_that_is_wrong_is_named() {
         assert!(refused.starts_with(&format!("variable {name}: ")), "{refused}");
         assert!(refused.contains(why), "{refused}");
     }
+}
+
+#[test]
+fn a_variable_mends_what_is_wrong_in_the_file() {
+    let config = with_variables(
+        "[default]\ndeadline = 5\nretries = 2\n",
+        &[("UMBEL_SERVICES_DEFAULT__DEADLINE", "5s")],
+    );
+    assert_eq!(
+        config.unwrap(),
+        parse("[default]\ndeadline = \"5s\"\nretries = 2\n", ConfigFormat::Toml).unwrap()
+    );
+}
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    name: String,
+    share: f64,
+    of: Vec<String>,
+}
+
+#[test]
+fn the_environment_alone_is_a_configuration() {
+    let read = |variables: &[(&str, &str)]| {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        ConfigReader::new("OWN_").variables::<Own>(variables).map_err(|why| why.to_string())
+    };
+    let whole = [("OWN_NAME", "1.50"), ("OWN_SHARE", "0.50"), ("OWN_OF", "[a, b]"), ("X", "y")];
+    let own = Own { name: "1.50".into(), share: 0.5, of: vec!["a".into(), "b".into()] };
+    assert_eq!(read(&whole), Ok(own));
+    assert_eq!(read(&whole[1..]).unwrap_err(), "variable OWN_NAME: missing field `name`");
+    let wrong = [whole[0], ("OWN_SHARE", "half"), whole[2]];
+    let told = "variable OWN_SHARE: invalid type: string, expected f64";
+    assert_eq!(read(&wrong).unwrap_err(), told);
+    // Those of this process are there, and none of them is for it.
+    assert_eq!(ServicesConfig::from_environment().unwrap(), ServicesConfig::default());
 }
 
 #[test]

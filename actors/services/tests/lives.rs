@@ -180,6 +180,104 @@ async fn of_two_instances_the_one_that_is_not_well_is_given_no_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_not_well_when_it_starts_is_given_no_work_before_it_is() {
+    let services = manager();
+    let (first, serving) = desk(HostOptions::default());
+    services.start(first).await.unwrap();
+    let (second, unwell) = desk(HostOptions::default());
+    *unwell.is_well.lock() = Err("the till is not there yet");
+    let second = services.start(second.instance("2")).await.unwrap().unwrap();
+    assert!(!second.view().is_well(), "it was asked before it was started");
+    let handle = services.service("desk");
+    for _ in 0..10 {
+        handle.call(Echo("x".into())).await.unwrap();
+    }
+    assert_eq!((serving.executed(), unwell.executed()), (10, 0));
+    *unwell.is_well.lock() = Ok(());
+    assert!(services.until_handed_out(second.view(), 6 * SECOND).await, "at the next check");
+    for _ in 0..10 {
+        handle.call(Echo("x".into())).await.unwrap();
+    }
+    assert_eq!((serving.executed(), unwell.executed(), unwell.lives()), (15, 5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_at_the_start_does_not_count_as_a_failure() {
+    let services = manager();
+    let (host, book) = desk(HostOptions { health_failures: 1, ..HostOptions::default() });
+    *book.is_well.lock() = Err("the till is not there yet");
+    let begun = Instant::now();
+    let desk = services.start(host).await.unwrap().unwrap();
+    let handle = services.service("desk");
+    let served = handle.call(Echo("on".into())).await;
+    assert_eq!(served.as_deref(), Ok("on"), "where none is well, one that lives");
+    until("it is started anew", || book.lives() == 2).await;
+    assert!(begun.elapsed() >= 5 * SECOND, "{:?}", begun.elapsed());
+    desk.supervisor().ended().await;
+    assert_eq!(book.lives(), 4);
+    assert!(begun.elapsed() >= 20 * SECOND, "each life has its time: {:?}", begun.elapsed());
+}
+
+/// Cannot say how it is.
+struct Mute(&'static str);
+
+impl Service for Mute {
+    fn methods(methods: Methods<Self>) -> Methods<Self> {
+        methods.on::<Echo>()
+    }
+
+    async fn health(&self) -> Result<(), Failure> {
+        match self.0 {
+            "panics" => panic!("how should I know"),
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl Handle<Echo> for Mute {
+    async fn handle(&self, Echo(text): Echo, _: &Context) -> Result<String, Failure> {
+        Ok(text)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_health_check_that_does_not_end_or_panics_holds_no_start_up_for_long() {
+    for how in ["panics", "hangs"] {
+        let begun = Instant::now();
+        let mute = ServiceHost::new("mute", move || Mute(how)).start(&system()).await.unwrap();
+        assert!(!mute.view().is_well());
+        assert!(begun.elapsed() <= SECOND, "{how}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_a_service_is_told_when_an_instance_is_not_well_and_when_it_is_again() {
+    let services = manager();
+    let directory = LocalDirectory::new();
+    let mut books = Vec::new();
+    for instance in ["1", "2"] {
+        let (host, book) = desk(HostOptions { health_failures: 1_000, ..HostOptions::default() });
+        let desk = host.instance(instance).start(services.system()).await.unwrap();
+        directory.register(desk.view().clone()).await.unwrap();
+        books.push(book);
+    }
+    let mut follow = directory.follow("desk");
+    assert_eq!(follow.instances().len(), 2);
+    for (is_well, handed_out) in [(Err("the till is stuck"), 1), (Ok(()), 2)] {
+        *books[0].is_well.lock() = is_well;
+        let told = tokio::time::timeout(6 * SECOND, follow.changed()).await;
+        assert!(told.is_ok(), "{is_well:?}");
+        assert_eq!(follow.instances().len(), handed_out);
+    }
+    // What came before it is waited for is told as well; what changes nothing is not.
+    *books[1].is_well.lock() = Err("the till is stuck");
+    tokio::time::sleep(6 * SECOND).await;
+    follow.changed().await;
+    assert_eq!(follow.instances().len(), 1);
+    assert!(tokio::time::timeout(60 * SECOND, follow.changed()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_call_fails_while_instances_take_over_from_one_another() {
     let services = manager();
     let (host, _) = desk(HostOptions::default());

@@ -153,7 +153,7 @@ fn end_with_the_launcher(closed: oneshot::Sender<()>) {
     let mut nothing = [0];
     while let Ok(1) = std::io::stdin().read(&mut nothing) {}
     let _ = closed.send(());
-    // Nothing that hangs keeps the process alive.
+    #[expect(clippy::disallowed_methods, reason = "nothing that hangs keeps the process alive")]
     std::thread::sleep(3 * LAST_WORK);
     std::process::exit(1);
 }

@@ -93,6 +93,48 @@ async fn a_nested_start_error_is_found_inside_the_outer_one() {
     lab.assert_empty().await;
 }
 
+/// Fails to start with an error that has a cause, below two supervisors.
+fn deep(lab: &Lab) -> ChildSpec {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the index is not there")]
+    struct NoIndex(#[source] std::io::Error);
+    let lab = lab.clone();
+    let sub = move || {
+        let broken = ChildSpec::new("index", |_| async {
+            let why = NoIndex(std::io::Error::other("disk on fire"));
+            Err(SpawnErr::StartupFailed(why.into()))
+        });
+        Supervisor::new("store", Strategy::OneForOne).child(lab.child("a")).child(broken)
+    };
+    ChildSpec::supervisor("middle", move || {
+        Supervisor::new("middle", Strategy::OneForOne)
+            .child(ChildSpec::supervisor("store", sub.clone()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reason_is_that_of_the_innermost_child_once_and_without_ractors_words() {
+    let reason = "child `index` of supervisor `store` did not start: the index is not there: \
+                  disk on fire";
+    let lab = Lab::default();
+    let root = || Supervisor::new("root", Strategy::OneForOne);
+    let error = root().child(deep(&lab)).start().await.unwrap_err();
+    assert_eq!(error.reason(), reason);
+    let root = root().start().await.unwrap();
+    let error = root.start_child(deep(&lab)).await.unwrap_err();
+    assert_eq!(error.reason(), reason);
+    let script = Script { start: Act::Panic, ..Script::default() };
+    let error = root.start_child(lab.scripted("c", script)).await.unwrap_err();
+    let panicked = error.reason();
+    assert!(panicked.starts_with("child `c` of supervisor `root` did not start: "), "{panicked}");
+    assert_eq!(panicked.matches("as told").count(), 1, "{panicked}");
+    assert!(!panicked.contains("during startup"), "{panicked}");
+    let error = root.restart_child("nobody").await.unwrap_err();
+    assert_eq!(error.reason(), error.to_string(), "what has no cause is its own reason");
+    root.stop().await;
+    lab.assert_empty().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_senseless_declaration_is_refused_before_anything_starts() {
     let lab = Lab::default();

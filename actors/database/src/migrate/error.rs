@@ -29,10 +29,11 @@ pub enum MigrateError {
         /// Its name here.
         name: &'static str,
     },
-    /// The database is ahead of this program. Nothing was done.
+    /// One that this program does not have has run before its own last, or after it where that is
+    /// [refused](crate::DatabaseOptions::ahead). Nothing was done.
     #[error(
         "migration {version} ({name}) of module '{module}' has run on this database, but this program \
-         does not have it: a newer one has been here; run that one"
+         does not have it: another one has been here; run that one"
     )]
     Unknown {
         /// The module.

@@ -2,6 +2,7 @@
 
 use super::error::MigrateError;
 use crate::migration::Migration;
+use crate::options::Ahead;
 use crate::url::DatabaseKind;
 
 /// How many migrations a module has at most.
@@ -31,6 +32,15 @@ impl Noted {
     }
 }
 
+/// What follows from what has run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Next<'a, 'b> {
+    /// The next to run.
+    pub(super) migration: Option<&'a Migration>,
+    /// What has run beyond the module's own last.
+    pub(super) ahead: &'b [Noted],
+}
+
 /// What a module has, in order.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
@@ -52,18 +62,24 @@ impl<'a> Plan<'a> {
         Ok(Self { module, migrations, kind })
     }
 
-    /// The next to run after those that have run, which are in order.
-    pub(super) fn next(&self, noted: &[Noted]) -> Result<Option<&'a Migration>, MigrateError> {
+    /// What follows from those that have run, which are in order. Where the module's own have all run as they
+    /// are, others may have run after them.
+    pub(super) fn next<'b>(
+        &self,
+        noted: &'b [Noted],
+        ahead: Ahead,
+    ) -> Result<Next<'a, 'b>, MigrateError> {
         let module = || self.module.to_owned();
-        for ran in noted {
+        let own_last = self.migrations.last().map_or(0, Migration::version);
+        let (own, beyond) = noted.split_at(noted.partition_point(|ran| ran.version <= own_last));
+        let unknown = |ran: &Noted| MigrateError::Unknown {
+            module: module(),
+            version: ran.version,
+            name: ran.name.clone(),
+        };
+        for ran in own {
             let found = self.migrations.binary_search_by_key(&ran.version, Migration::version);
-            let Ok(index) = found else {
-                return Err(MigrateError::Unknown {
-                    module: module(),
-                    version: ran.version,
-                    name: ran.name.clone(),
-                });
-            };
+            let index = found.map_err(|_| unknown(ran))?;
             let migration = &self.migrations[index];
             if migration.checksum(self.kind) != ran.checksum {
                 return Err(MigrateError::Changed {
@@ -82,7 +98,10 @@ impl<'a> Plan<'a> {
                 name: late.name(),
                 last,
             }),
-            next => Ok(next),
+            migration => match beyond.first() {
+                Some(ran) if ahead == Ahead::Refuse => Err(unknown(ran)),
+                _ => Ok(Next { migration, ahead: beyond }),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use umbel_database::sqlx::{self, Executor};
-use umbel_database::{Database, DatabaseKind, MigrateError, Migrated, Migration};
+use umbel_database::{Ahead, Database, DatabaseKind, MigrateError, Migrated, Migration};
 
 use crate::support::Fixture;
 
@@ -19,6 +19,7 @@ pub(crate) async fn all(fixture: &Fixture) {
     they_run_once_and_in_order(fixture).await;
     modules_do_not_meet(fixture).await;
     what_does_not_fit_is_refused_by_name(fixture).await;
+    a_program_can_go_back_to_the_version_before(fixture).await;
     one_that_fails_leaves_nothing_of_itself(fixture).await;
     one_that_ends_its_transaction_is_found_out(fixture).await;
     of_many_at_once_one_runs_each(fixture).await;
@@ -82,7 +83,8 @@ async fn what_does_not_fit_is_refused_by_name(fixture: &Fixture) {
     assert!(matches!(&why, MigrateError::Changed { version: 2, .. }), "{why}");
     let told = why.to_string();
     assert!(told.contains("migration 2 (tea) of module 'catalog' was changed"), "{told}");
-    let why = database.migrate("catalog", &[ITEM]).await.unwrap_err();
+    let own = [ITEM, Migration::new(3, "late", "DROP TABLE item")];
+    let why = database.migrate("catalog", &own).await.unwrap_err();
     assert!(matches!(&why, MigrateError::Unknown { version: 2, .. }), "{why}");
     database.migrate("catalog", &[ITEM, TEA, PRICE]).await.unwrap();
     let late = Migration::new(3, "late", "DROP TABLE item");
@@ -91,6 +93,30 @@ async fn what_does_not_fit_is_refused_by_name(fixture: &Fixture) {
     let why = database.migrate("catalog", &[TEA, ITEM]).await.unwrap_err();
     assert!(matches!(&why, MigrateError::List { .. }), "{why}");
     assert_eq!(items(&database).await, ["tea"], "nothing of it ran");
+    database.close().await.unwrap();
+}
+
+async fn a_program_can_go_back_to_the_version_before(fixture: &Fixture) {
+    let database = fixture.open().await;
+    let ahead = async |list: &[Migration]| {
+        let migrated = database.migrate("catalog", list).await.unwrap();
+        (migrated.ran, migrated.version, migrated.ahead)
+    };
+    assert_eq!(ahead(&[ITEM]).await, (vec![1], Some(1), vec![]));
+    assert_eq!(ahead(&[ITEM, TEA, PRICE]).await, (vec![2, 4], Some(4), vec![]));
+    assert_eq!(ahead(&[ITEM]).await, (vec![], Some(4), vec![2, 4]), "and what it needs is there");
+    assert_eq!(ahead(&[ITEM, TEA, PRICE]).await, (vec![], Some(4), vec![]));
+    let another = [ITEM, Migration::new(2, "coffee", "INSERT INTO item (name) VALUES ('coffee')")];
+    let why = database.migrate("catalog", &another).await.unwrap_err();
+    assert!(matches!(&why, MigrateError::Changed { version: 2, .. }), "{why}");
+    assert_eq!(items(&database).await, ["tea"]);
+    let mut strict = database.options().clone();
+    database.close().await.unwrap();
+    strict.ahead = Ahead::Refuse;
+    let database = Database::open_with(strict).await.unwrap();
+    let why = database.migrate("catalog", &[ITEM]).await.unwrap_err();
+    assert!(matches!(&why, MigrateError::Unknown { version: 2, .. }), "{why}");
+    database.migrate("catalog", &[ITEM, TEA, PRICE]).await.unwrap();
     database.close().await.unwrap();
 }
 

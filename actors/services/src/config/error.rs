@@ -30,10 +30,20 @@ pub enum ConfigError {
         /// What is wrong, and what was expected.
         why: String,
     },
-    /// A variable of the environment is wrong.
+    /// What the file and the environment say together is wrong: neither of them alone has a place for it.
+    #[error("{file} with the environment: {key}: {why}")]
+    Together {
+        /// The file.
+        file: String,
+        /// The path to the key.
+        key: String,
+        /// What is wrong, and what was expected.
+        why: String,
+    },
+    /// A variable of the environment is wrong, or is needed.
     #[error("variable {variable}: {why}")]
     Variable {
-        /// The variable.
+        /// The variable, set or not.
         variable: String,
         /// What is wrong, and what was expected.
         why: String,

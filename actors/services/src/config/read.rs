@@ -1,6 +1,6 @@
 //! From files and variables to a configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::de::DeserializeOwned;
+use umbel_secret::without_value;
 
 use super::{CONFIG_BYTES_MAX, ConfigError, ENVIRONMENT_PREFIX, ServicesConfig};
 
@@ -37,6 +38,15 @@ impl ServicesConfig {
         ConfigReader::new(ENVIRONMENT_PREFIX).read(file)
     }
 
+    /// Reads the environment alone, where there is no file: variables that begin with
+    /// [`ENVIRONMENT_PREFIX`].
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says which variable is wrong.
+    pub fn from_environment() -> Result<Self, ConfigError> {
+        ConfigReader::new(ENVIRONMENT_PREFIX).environment()
+    }
+
     /// Reads a text; those of the variables that begin with [`ENVIRONMENT_PREFIX`] go before it.
     ///
     /// # Errors
@@ -50,7 +60,12 @@ impl ServicesConfig {
     }
 }
 
-/// Reads configurations of any type, from a file and the environment, which goes before the file.
+/// Reads configurations of any type, from a file and the environment, which goes before the file, and
+/// completes it: what a type needs, a secret say, may be in either.
+///
+/// The values of variables are written as in TOML; a text needs no quotes, unless it is in brackets or braces.
+/// No error repeats a value of the file or the environment, for it may be a secret in a wrong place; an
+/// unknown key is repeated, and an unknown word where one of several is expected.
 ///
 /// A type should refuse keys that it does not know (serde's `deny_unknown_fields`): then a mistyped
 /// one is told with its line, and with those that there are.
@@ -83,10 +98,27 @@ impl<'a> ConfigReader<'a> {
             _ => return Err(ConfigError::Format { file: shown }),
         };
         let text = text(file).map_err(|why| ConfigError::Read { file: shown.clone(), why })?;
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        self.of(&shown, &text, format, variables)
+        self.of(&shown, &text, format, environment())
+    }
+
+    /// Reads the environment alone, where there is no file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`], which says which variable is wrong, or is needed.
+    pub fn environment<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        self.variables(environment())
+    }
+
+    /// Reads `variables` alone, as if they were the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`], which says which variable is wrong, or is needed.
+    pub fn variables<T: DeserializeOwned>(
+        &self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<T, ConfigError> {
+        let variables = Variables::of(self.prefix, variables);
+        variables.complete(&Dict::new()).map_err(|why| in_environment(self.prefix, &why))
     }
 
     /// Reads a text, and `variables` as if they were the environment.
@@ -110,23 +142,48 @@ impl<'a> ConfigReader<'a> {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<T, ConfigError> {
         // By itself first: only so is it known where in the file something is wrong.
-        let config: T = match format {
-            ConfigFormat::Toml => toml::from_str(text).map_err(|why| in_toml(file, text, &why))?,
-            ConfigFormat::Yaml => {
-                shallow(file, text)?;
-                yaml(text).map_err(|why| in_yaml(file, &why))?
-            }
-        };
+        let alone = parsed::<T>(file, text, format);
         let variables = Variables::of(self.prefix, variables);
         if variables.0.is_empty() {
-            return Ok(config);
+            return alone;
         }
-        let tree: Dict = match format {
-            ConfigFormat::Toml => toml::from_str(text).map_err(|why| in_toml(file, text, &why))?,
-            ConfigFormat::Yaml => yaml(text).map_err(|why| in_yaml(file, &why))?,
+        let tree: Dict = parsed(file, text, format)?;
+        let why = match variables.complete(&tree) {
+            Ok(config) => return Ok(config),
+            Err(why) => why,
         };
-        let merged = Figment::from(Serialized::defaults(tree)).merge(variables);
-        merged.extract().map_err(|why| in_environment(self.prefix, why))
+        let Err(in_file) = alone else { return Err(in_environment(self.prefix, &why)) };
+        let before = Figment::from(Serialized::defaults(tree)).extract::<T>();
+        if before.is_err_and(|before| before.path == why.path && before.kind == why.kind) {
+            return Err(in_file);
+        }
+        // They have mended what was wrong first in the file.
+        Err(match variables.say(&why.path) {
+            true => in_environment(self.prefix, &why),
+            false => {
+                let key = key(&why).join(".");
+                ConfigError::Together { file: file.to_owned(), key, why: told(&why.kind) }
+            }
+        })
+    }
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn parsed<T: DeserializeOwned + Default>(
+    file: &str,
+    text: &str,
+    format: ConfigFormat,
+) -> Result<T, ConfigError> {
+    match format {
+        ConfigFormat::Toml => toml::from_str(text).map_err(|why| in_toml(file, text, &why)),
+        ConfigFormat::Yaml => {
+            shallow(file, text)?;
+            yaml(text).map_err(|why| in_yaml(file, &why))
+        }
     }
 }
 
@@ -168,27 +225,43 @@ fn yaml<T: DeserializeOwned + Default>(text: &str) -> Result<T, serde_norway::Er
 fn in_toml(file: &str, text: &str, why: &toml::de::Error) -> ConfigError {
     let before = why.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let why = why.message().trim().replace('\n', ", ");
+    let why = without_value(why.message()).trim().replace('\n', ", ");
     ConfigError::Wrong { file: file.to_owned(), line, why }
 }
 
 fn in_yaml(file: &str, why: &serde_norway::Error) -> ConfigError {
     let line = why.location().map_or(1, |location| location.line());
-    let text = why.to_string();
+    let text = without_value(&why.to_string());
     let why = text.split_once(" at line ").map_or(&*text, |(why, _)| why).to_owned();
     ConfigError::Wrong { file: file.to_owned(), line, why }
 }
 
-/// The file alone was right: it is a variable.
-fn in_environment(prefix: &str, why: figment::Error) -> ConfigError {
+fn in_environment(prefix: &str, why: &figment::Error) -> ConfigError {
+    let variable = format!("{prefix}{}", key(why).join("__").to_uppercase());
+    ConfigError::Variable { variable, why: told(&why.kind) }
+}
+
+/// The path to what is wrong, or is not there.
+fn key(why: &figment::Error) -> Vec<String> {
     let mut path = why.path.clone();
-    if let Kind::UnknownField(field, _) = &why.kind
-        && path.last() != Some(field)
-    {
-        path.push(field.clone());
+    let field = match &why.kind {
+        Kind::UnknownField(field, _) => Some(field.clone()),
+        Kind::MissingField(field) => Some(field.to_string()),
+        _ => None,
+    };
+    if let Some(field) = field.filter(|field| path.last() != Some(field)) {
+        path.push(field);
     }
-    let variable = format!("{prefix}{}", path.join("__").to_uppercase());
-    ConfigError::Variable { variable, why: why.kind.to_string() }
+    path
+}
+
+fn told(why: &Kind) -> String {
+    let why = match why {
+        // As a file's error has it.
+        Kind::InvalidType(..) | Kind::InvalidValue(..) => why.to_string().replacen("found ", "", 1),
+        why => why.to_string(),
+    };
+    without_value(&why)
 }
 
 /// The variables that are for the configuration, by their paths.
@@ -202,19 +275,64 @@ impl Variables {
         };
         Self(all.into_iter().filter_map(ours).collect())
     }
+
+    /// What these and the tree are together. A value that is no number, or boolean, or list where it stands,
+    /// though it looks like one, is taken as the text that it is.
+    fn complete<T: DeserializeOwned>(&self, tree: &Dict) -> Result<T, Box<figment::Error>> {
+        let (mut texts, mut first) = (BTreeSet::new(), None::<Box<figment::Error>>);
+        // Each variable becomes a text once at most.
+        loop {
+            let values = Values { variables: self, texts: &texts };
+            let merged = Figment::from(Serialized::defaults(tree)).merge(values);
+            let why = match merged.extract() {
+                Ok(config) => return Ok(config),
+                Err(why) => Box::new(why),
+            };
+            if let Some(first) = first.take_if(|first| first.path == why.path) {
+                return Err(first);
+            }
+            let path = why.path.join(".");
+            let is_of_type = matches!(why.kind, Kind::InvalidType(..));
+            if !(is_of_type && self.0.contains_key(&path) && texts.insert(path)) {
+                return Err(why);
+            }
+            first = Some(why);
+        }
+    }
+
+    /// Whether one of them says what stands at this path, or all around it.
+    fn say(&self, path: &[String]) -> bool {
+        (1..=path.len()).any(|length| self.0.contains_key(&path[..length].join(".")))
+    }
 }
 
-impl Provider for Variables {
+/// What the variables say: those at some paths a text, the others what they look like.
+struct Values<'a> {
+    variables: &'a Variables,
+    texts: &'a BTreeSet<String>,
+}
+
+impl Values<'_> {
+    fn of(&self, path: &str, text: &str) -> Value {
+        let text = text.trim();
+        // `007` is another text than 7.
+        let is_rewritten = text.parse::<i128>().is_ok_and(|number| number.to_string() != text);
+        if is_rewritten || self.texts.contains(path) {
+            return text.into();
+        }
+        // Infallible: what is nothing else is a text.
+        text.parse().unwrap_or_else(|never| match never {})
+    }
+}
+
+impl Provider for Values<'_> {
     fn metadata(&self) -> Metadata {
         Metadata::named("environment variables")
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let nested = self.0.iter().map(|(path, value)| {
-            // Infallible: what is nothing else is a text.
-            let value: Value = value.parse().unwrap_or_else(|never| match never {});
-            figment::util::nest(path, value)
-        });
+        let nested = self.variables.0.iter();
+        let nested = nested.map(|(path, text)| figment::util::nest(path, self.of(path, text)));
         let all = nested
             .filter_map(Value::into_dict)
             .fold(Figment::new(), |all, dict| all.merge(Serialized::defaults(dict)));

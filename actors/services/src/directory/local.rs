@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -110,14 +112,8 @@ impl Follow for Local {
             self.views = Some(known.get(&self.service).cloned().unwrap_or_default());
         }
         let views = self.views.as_deref().unwrap_or_default();
-        let living = |view: &ServiceView| !view.address().is_gone();
-        // Where none is well, one that lives is better than nothing: it is being started again.
-        let some_well = views.iter().any(|(_, view)| living(view) && view.is_well());
-        let shown = |view: &ServiceView| living(view) && (view.is_well() || !some_well);
-        let as_before = self.shown.len() == views.len()
-            && self.shown.iter().zip(views).all(|(before, (_, view))| *before == shown(view));
-        if are_new || !as_before {
-            self.shown = views.iter().map(|(_, view)| shown(view)).collect();
+        if are_new || !shown(views).eq(self.shown.iter().copied()) {
+            self.shown = shown(views).collect();
             let listed = views.iter().zip(&self.shown).filter(|(_, shown)| **shown);
             let instance = |((place, view), _): (&(u64, ServiceView), _)| Instance {
                 address: view.address().clone(),
@@ -131,11 +127,35 @@ impl Follow for Local {
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            // The sender lives in `self`.
-            let _ = self.changes.changed().await;
-            self.views = None;
+            if self.views.is_none() {
+                self.instances();
+            }
+            let views = self.views.as_deref().unwrap_or_default();
+            // Before they are looked at, so that no change after that is missed.
+            let mut wellness: Vec<_> = views.iter().map(|(_, view)| view.wellness()).collect();
+            while shown(views).eq(self.shown.iter().copied()) {
+                let mut told: FuturesUnordered<_> =
+                    wellness.iter_mut().map(watch::Receiver::changed).collect();
+                tokio::select! {
+                    biased;
+                    // The sender lives in `self`.
+                    _ = self.changes.changed() => {
+                        self.views = None;
+                        return;
+                    }
+                    Some(_) = told.next() => {}
+                }
+            }
         })
     }
+}
+
+/// Which of these are handed out.
+fn shown(views: &[(u64, ServiceView)]) -> impl Iterator<Item = bool> {
+    let living = |view: &ServiceView| !view.address().is_gone();
+    // Where none is well, one that lives is better than nothing: it is being started again.
+    let some_well = views.iter().any(|(_, view)| living(view) && view.is_well());
+    views.iter().map(move |(_, view)| living(view) && (view.is_well() || !some_well))
 }
 
 impl fmt::Debug for LocalDirectory {

@@ -70,10 +70,17 @@ impl<S: Service> Actor for ServiceActor<S> {
         for _ in 0..self.shared.options.workers {
             workers.spawn(life.clone().work());
         }
+        // Before any work comes: one that cannot do it is not taken for one that can. It has started all the
+        // same, and what it lacks may come: only the checks that follow count against it.
+        let first = check(&life).await;
+        if let Err(why) = &first {
+            let service = &self.shared.name;
+            tracing::warn!(target: "umbel::service", %service, %why, "started, and not well yet");
+        }
         let mut health = JoinSet::new();
         health.spawn(look_after(life.clone(), myself.address()));
         self.shared.tally().starts += 1;
-        self.shared.set_well(true);
+        self.shared.set_well(first.is_ok());
         Ok(State { life, workers, _health: health, _well: Well(self.shared.clone()) })
     }
 
@@ -109,24 +116,30 @@ impl<S: Service> Actor for ServiceActor<S> {
     }
 }
 
+/// Asks the service whether it is well.
+///
+/// # Errors
+/// Why it is not.
+async fn check<S: Service>(life: &Life<S>) -> Result<(), String> {
+    let within = life.shared.options.health_timeout;
+    // Made within what is caught: a panic may come before there is a future.
+    let asked = AssertUnwindSafe(async { life.service.health().await }).catch_unwind();
+    match timeout(within, asked).await {
+        Ok(Ok(said)) => said.map_err(|failure| failure.to_string()),
+        Ok(Err(panic)) => Err(format!("its health check panicked: {}", panic_text(&*panic))),
+        Err(_) => Err(format!("its health check did not end within {within:?}")),
+    }
+}
+
 /// Asks the service again and again whether it is well.
 async fn look_after<S: Service>(life: Arc<Life<S>>, address: Address<ServiceMessage>) {
     let options = &life.shared.options;
     let mut failures = 0;
     loop {
         sleep(options.health_interval).await;
-        let asked = AssertUnwindSafe(life.service.health()).catch_unwind();
-        let why = match timeout(options.health_timeout, asked).await {
-            Ok(Ok(Ok(()))) => None,
-            Ok(Ok(Err(failure))) => Some(failure.to_string()),
-            Ok(Err(panic)) => Some(format!("its health check panicked: {}", panic_text(&*panic))),
-            Err(_) => {
-                let within = options.health_timeout;
-                Some(format!("its health check did not end within {within:?}"))
-            }
-        };
-        life.shared.set_well(why.is_none());
-        let Some(why) = why else {
+        let checked = check(&life).await;
+        life.shared.set_well(checked.is_ok());
+        let Err(why) = checked else {
             failures = 0;
             continue;
         };

@@ -31,9 +31,10 @@ pub struct HostOptions {
     /// Default: 5 minutes, which is more than it takes to find out so often that a service is not
     /// well.
     pub restart_period: Duration,
-    /// How often [`Service::health`](crate::Service::health) is asked. Default: 5 s.
+    /// How often [`Service::health`](crate::Service::health) is asked, after the first time at the start.
+    /// Default: 5 s.
     pub health_interval: Duration,
-    /// How long it may take to answer. Default: 1 s.
+    /// How long it may take to answer; a start waits for the first answer. Default: 1 s.
     pub health_timeout: Duration,
     /// After how many bad answers in a row the service is ended and started anew. After the first it
     /// is given no more work where there are others. Default: 3.

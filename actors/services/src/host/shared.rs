@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use umbel_actors::Clock;
 
@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     epoch: (Duration, Instant),
     tally: Mutex<Tally>,
     is_well: AtomicBool,
+    /// Told when `is_well` has changed. (Which is read for each call: a look at this would be a lock.)
+    wellness: watch::Sender<()>,
     /// Told when nothing waits or runs any more.
     idle: Notify,
 }
@@ -26,8 +28,15 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(name: Arc<str>, options: HostOptions, clock: &dyn Clock) -> Self {
         let epoch = (clock.now(), Instant::now());
-        let (tally, idle) = (Mutex::new(Tally::new()), Notify::new());
-        Self { name, options, epoch, tally, is_well: AtomicBool::new(false), idle }
+        Self {
+            name,
+            options,
+            epoch,
+            tally: Mutex::new(Tally::new()),
+            is_well: AtomicBool::new(false),
+            wellness: watch::Sender::new(()),
+            idle: Notify::new(),
+        }
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -85,7 +94,14 @@ impl Shared {
     }
 
     pub(crate) fn set_well(&self, is_well: bool) {
-        self.is_well.store(is_well, Ordering::Release);
+        if self.is_well.swap(is_well, Ordering::AcqRel) != is_well {
+            self.wellness.send_replace(());
+        }
+    }
+
+    /// Tells of each change of [`Shared::is_well`] from now on.
+    pub(crate) fn wellness(&self) -> watch::Receiver<()> {
+        self.wellness.subscribe()
     }
 
     pub(crate) fn is_well(&self) -> bool {

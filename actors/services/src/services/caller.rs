@@ -16,7 +16,7 @@ use crate::error::CallError;
 use crate::message::{Request, ServiceMessage};
 use crate::payload::Payload;
 use crate::service::Outcome;
-use crate::spans;
+use crate::spans::Attempts;
 
 /// The innermost link of callers: finds an instance, asks it, and asks again where that is right.
 pub(super) struct Caller {
@@ -62,14 +62,14 @@ impl Caller {
         let Call { mut context, request, manner, .. } = call;
         let manner = manner.unwrap_or_else(|| Manner::of(&self.options));
         let mut request = Some(request);
-        let mut failed: Vec<Address<ServiceMessage>> = Vec::new();
+        let (mut failed, told) = (Vec::new(), Attempts::new());
         // Without middleware, it has only just begun: reading a clock is not free.
         let is_fresh = self.options.middleware.is_empty();
         let mut now = if is_fresh { context.begun } else { Instant::now() };
         loop {
             let is_last = context.attempt > manner.retries;
             let payload = take(&mut request, is_last).expect("only the last attempt takes it");
-            let attempt = self.attempt(&mut context, now, &manner, payload, &failed);
+            let attempt = self.attempt((&mut context, &told), now, &manner, payload, &failed);
             let (why, at) = match attempt.await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
@@ -101,7 +101,7 @@ impl Caller {
 
     async fn attempt(
         &self,
-        context: &mut Context,
+        (context, told): (&mut Context, &Attempts),
         mut now: Instant,
         manner: &Manner,
         payload: Payload,
@@ -117,9 +117,9 @@ impl Caller {
         };
         let hedge_after = manner.hedge_after.filter(|_| context.is_idempotent);
         if let Some(after) = hedge_after {
-            return Box::pin(self.hedged(picked, context, after, manner, payload)).await;
+            return Box::pin(self.hedged(picked, (context, told), after, manner, payload)).await;
         }
-        let outcome = self.ask(&picked, context, now, manner, payload).await;
+        let outcome = self.ask(&picked, (context, told), now, manner, payload).await;
         outcome.map_err(|why| (why, Some(picked.address.clone())))
     }
 
@@ -128,14 +128,14 @@ impl Caller {
     async fn hedged(
         &self,
         picked: Picked,
-        context: &mut Context,
+        (context, told): (&mut Context, &Attempts),
         after: Duration,
         manner: &Manner,
         payload: Payload,
     ) -> Result<Payload, Failed> {
         let at = picked.address.clone();
         let first = context.clone();
-        let first = self.ask(&picked, &first, Instant::now(), manner, payload.clone());
+        let first = self.ask(&picked, (&first, told), Instant::now(), manner, payload.clone());
         let mut first = pin!(first);
         tokio::select! {
             biased;
@@ -148,7 +148,7 @@ impl Caller {
             return first.await.map_err(|why| (why, Some(at)));
         };
         context.attempt += 1;
-        let mut second = pin!(self.ask(&other, context, now, manner, payload));
+        let mut second = pin!(self.ask(&other, (context, told), now, manner, payload));
         tokio::select! {
             biased;
             outcome = first.as_mut() => match outcome {
@@ -200,12 +200,12 @@ impl Caller {
     async fn ask(
         &self,
         picked: &Picked,
-        context: &Context,
+        (context, told): (&Context, &Attempts),
         now: Instant,
         manner: &Manner,
         payload: Payload,
     ) -> Outcome {
-        spans::attempt(context, &picked.address);
+        told.made(context.attempt, picked.address.node());
         let remaining = context.deadline.saturating_duration_since(now);
         let within = self.options.attempt_deadline.map_or(remaining, |most| most.min(remaining));
         let is_repeatable = manner.is_repeatable || (context.is_idempotent && manner.retries > 0);
@@ -227,7 +227,11 @@ impl Caller {
         match picked.address.ask_within(within, question).await {
             // The service tells what it has seen of it.
             Ok(Err(CallError::TimedOut { .. })) => Err(CallError::TimedOut { within: said }),
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                // Of two that are under way, the one that answers.
+                told.made(context.attempt, picked.address.node());
+                outcome
+            }
             Err(why) => Err(self.unanswered(why, context, said)),
         }
     }

@@ -1,4 +1,4 @@
-use super::{MIGRATIONS_MAX, NAME_BYTES_MAX, Noted, Plan, SQL_BYTES_MAX};
+use super::{Ahead, MIGRATIONS_MAX, NAME_BYTES_MAX, Next, Noted, Plan, SQL_BYTES_MAX};
 use crate::migrate::MigrateError;
 use crate::migration::Migration;
 use crate::url::DatabaseKind::{self, Postgres, Sqlite};
@@ -19,11 +19,20 @@ fn noted(migrations: &[Migration], kind: DatabaseKind) -> Vec<Noted> {
     migrations.iter().map(note).collect()
 }
 
-/// The number of the next one, or the error's text.
-fn next(migrations: &[Migration], noted: &[Noted]) -> Result<Option<u32>, String> {
+/// The number of the next one, and those that the database is ahead by, or the error's text.
+fn look(
+    migrations: &[Migration],
+    noted: &[Noted],
+    ahead: Ahead,
+) -> Result<(Option<u32>, Vec<u32>), String> {
     let plan = plan(migrations, Sqlite).map_err(|why| why.to_string())?;
-    let next = plan.next(noted).map_err(|why| why.to_string())?;
-    Ok(next.map(Migration::version))
+    let Next { migration, ahead } = plan.next(noted, ahead).map_err(|why| why.to_string())?;
+    Ok((migration.map(Migration::version), ahead.iter().map(Noted::version).collect()))
+}
+
+/// The number of the next one where the database is not ahead, or the error's text.
+fn next(migrations: &[Migration], noted: &[Noted]) -> Result<Option<u32>, String> {
+    look(migrations, noted, Ahead::Refuse).map(|(next, _)| next)
 }
 
 #[test]
@@ -44,10 +53,33 @@ fn one_that_was_changed_is_named() {
 }
 
 #[test]
-fn one_that_only_the_database_has_is_named() {
+fn one_that_is_behind_is_let_through_with_what_the_database_has_beyond_it() {
+    let ran = noted(&THREE, Sqlite);
+    assert_eq!(look(&THREE[..2], &ran, Ahead::Accept), Ok((None, vec![5])));
+    assert_eq!(look(&THREE[..1], &ran, Ahead::Accept), Ok((None, vec![2, 5])));
+    assert_eq!(look(&[], &ran, Ahead::Accept), Ok((None, vec![1, 2, 5])));
+    assert_eq!(look(&THREE, &ran, Ahead::Accept), Ok((None, vec![])));
+}
+
+#[test]
+fn one_that_is_behind_is_refused_where_what_it_has_did_not_run_so() {
+    let refused = |list: &[Migration], ran: &[Migration]| {
+        look(list, &noted(ran, Sqlite), Ahead::Accept).unwrap_err()
+    };
+    let changed = [Migration::new(1, "items", "CREATE TABLE item (name BLOB)")];
+    let told = refused(&changed, &THREE);
+    assert!(told.contains("migration 1 (items) of module 'catalog' was changed"), "{told}");
+    let told = refused(&[THREE[0], THREE[2]], &THREE);
+    assert!(told.contains("migration 2 (prices) of module 'catalog' has run"), "{told}");
+    let told = refused(&THREE[..2], &[THREE[0], THREE[2]]);
+    assert!(told.contains("migration 2 (prices) of module 'catalog' has not run, but 5"), "{told}");
+}
+
+#[test]
+fn who_is_strict_is_told_what_only_the_database_has() {
     let told = next(&THREE[..1], &noted(&THREE[..2], Sqlite)).unwrap_err();
     assert!(told.contains("migration 2 (prices) of module 'catalog' has run"), "{told}");
-    assert!(told.contains("a newer one has been here"), "{told}");
+    assert!(told.contains("another one has been here"), "{told}");
     let told = next(&[], &noted(&THREE[..1], Sqlite)).unwrap_err();
     assert!(told.contains("migration 1 (items)"), "{told}");
 }
@@ -67,8 +99,9 @@ fn what_counts_is_the_sql_for_this_database() {
     assert_ne!(THREE[2].checksum(Sqlite), THREE[2].checksum(Postgres));
     assert_eq!(THREE[0].checksum(Sqlite), THREE[0].checksum(Postgres));
     let postgres = plan(&THREE, Postgres).unwrap();
-    assert_eq!(postgres.next(&noted(&THREE, Postgres)).unwrap(), None);
-    assert!(postgres.next(&noted(&THREE, Sqlite)).is_err());
+    let ran = noted(&THREE, Postgres);
+    assert_eq!(postgres.next(&ran, Ahead::Refuse).unwrap().migration, None);
+    assert!(postgres.next(&noted(&THREE, Sqlite), Ahead::Refuse).is_err());
 }
 
 #[test]
