@@ -12,7 +12,7 @@ use super::handles::{Handles, Picked, Wanted};
 use super::options::ServiceOptions;
 use crate::call::{Call, Context};
 use crate::chain::Link;
-use crate::error::CallError;
+use crate::error::{CallError, Executed};
 use crate::message::{Request, ServiceMessage};
 use crate::payload::Payload;
 use crate::service::Outcome;
@@ -62,6 +62,7 @@ impl Caller {
         let manner = manner.unwrap_or_else(|| Manner::of(&self.options));
         let mut request = Some(request);
         let mut failed: Vec<Address<ServiceMessage>> = Vec::new();
+        let mut unsure = None;
         // Without middleware, it has only just begun: reading a clock is not free.
         let is_fresh = self.options.middleware.is_empty();
         let mut now = if is_fresh { context.begun } else { Instant::now() };
@@ -75,7 +76,7 @@ impl Caller {
             };
             let is_last = context.attempt > manner.retries;
             if is_last || !why.may_be_tried_again(context.is_idempotent) {
-                return Err(why);
+                return Err(of_all(unsure, why));
             }
             let is_gone = matches!(why, CallError::Stopped { .. } | CallError::Unreachable { .. });
             failed.retain(|one| Some(one) != at.as_ref());
@@ -85,12 +86,15 @@ impl Caller {
             if another.is_none_or(|another| failed.contains(&another.address)) {
                 if context.deadline.saturating_duration_since(now) <= manner.retry_after {
                     // There would be no time left for another.
-                    return Err(why);
+                    return Err(of_all(unsure, why));
                 }
                 Box::pin(sleep(manner.retry_after)).await;
                 now = Instant::now();
             }
             context.attempt += 1;
+            if why.executed() == Executed::Unknown {
+                unsure = Some(why);
+            }
         }
     }
 
@@ -148,11 +152,13 @@ impl Caller {
             biased;
             outcome = first.as_mut() => match outcome {
                 Ok(answer) => Ok(answer),
-                Err(_) => second.await.map_err(|why| (why, Some(other.address.clone()))),
+                Err(one) => {
+                    second.await.map_err(|why| (of_all(Some(one), why), Some(other.address.clone())))
+                }
             },
             outcome = second.as_mut() => match outcome {
                 Ok(answer) => Ok(answer),
-                Err(_) => first.await.map_err(|why| (why, Some(at))),
+                Err(one) => first.await.map_err(|why| (of_all(Some(one), why), Some(at))),
             },
         }
     }
@@ -254,6 +260,16 @@ impl Manner {
             key: None,
             is_repeatable: false,
         }
+    }
+}
+
+/// What is told of a call whose attempts all failed: why the last one did, unless that says that the
+/// request was not executed, where `unsure` does not know.
+fn of_all(unsure: Option<CallError>, last: CallError) -> CallError {
+    let unsure = unsure.filter(|why| why.executed() == Executed::Unknown);
+    match unsure {
+        Some(unsure) if last.executed() == Executed::No => unsure,
+        _ => last,
     }
 }
 
