@@ -9,14 +9,14 @@ mod options;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use umbel_actors::supervision::StartError;
 use umbel_actors::{AskError, System};
 
@@ -344,10 +344,9 @@ impl ServiceManagerBuilder {
     pub fn build(self) -> ServiceManager {
         let configured = &self.config.handles;
         let handles_max = configured.max.map_or(self.handles_max, |max| max.0);
-        let handles = Arc::new(Handles::new(self.directory, handles_max));
         let idle = configured.idle.map_or(self.handles_idle, |idle| idle.0);
         let idle = idle.max(Duration::from_millis(1));
-        tokio::spawn(sweep(Arc::downgrade(&handles), idle));
+        let handles = Handles::new(&self.system, self.directory, handles_max, idle);
         ServiceManager {
             inner: Arc::new(Inner {
                 system: self.system,
@@ -361,15 +360,6 @@ impl ServiceManagerBuilder {
                 runtime: tokio::runtime::Handle::current(),
             }),
         }
-    }
-}
-
-/// Drops idle handles, as long as there is somebody who calls.
-async fn sweep(handles: Weak<Handles>, idle: Duration) {
-    loop {
-        sleep(idle / 2).await;
-        let Some(handles) = handles.upgrade() else { return };
-        handles.drop_idle(idle);
     }
 }
 
