@@ -157,7 +157,8 @@ impl Runtime {
         let runtime = Self { shared };
         for module in modules {
             let shared = runtime.shared.clone();
-            if let Err(why) = runtime.change(async move { shared.load(module).await }).await {
+            let load = async move { shared.load(module).await };
+            if let Err(why) = runtime.change(load, Err(LoadError::Stopped)).await {
                 runtime.shutdown().await;
                 return Err(why.into());
             }
@@ -258,15 +259,15 @@ impl Runtime {
         make: impl Fn() -> M + Send + Sync + 'static,
     ) -> Result<(), LoadError> {
         let (shared, factory) = (self.shared.clone(), Factory::new(make));
-        self.change(async move {
+        let load = async move {
             let unnamed = |why| LoadError::Make { module: "?".to_owned(), why };
             let module = factory.make().map_err(unnamed)?;
             let name = module.name().to_owned();
             shared.load(module).await?;
             shared.known.lock().insert(name, factory);
             Ok(())
-        })
-        .await
+        };
+        self.change(load, Err(LoadError::Stopped)).await
     }
 
     /// Loads a module that was registered and is not loaded, as the last.
@@ -275,11 +276,11 @@ impl Runtime {
     /// [`LoadError`]; nothing of it is left.
     pub async fn load_known(&self, module: &str) -> Result<(), LoadError> {
         let (shared, module) = (self.shared.clone(), module.to_owned());
-        self.change(async move {
+        let load = async move {
             let made = shared.make(&module)?;
             shared.load(made).await
-        })
-        .await
+        };
+        self.change(load, Err(LoadError::Stopped)).await
     }
 
     /// Stops a module: it is given no more work, finishes what it has for [`RuntimeOptions::drain`] at most, and
@@ -293,7 +294,8 @@ impl Runtime {
         dependents: Dependents,
     ) -> Result<Vec<String>, UnloadError> {
         let (shared, module) = (self.shared.clone(), module.to_owned());
-        self.change(async move { shared.unload(module, dependents).await }).await
+        let unload = async move { shared.unload(module, dependents).await };
+        self.change(unload, Err(UnloadError::Stopped)).await
     }
 
     /// Puts a new instance in the place of a module, made by the same factory: it is started beside the
@@ -304,11 +306,11 @@ impl Runtime {
     /// [`ReplaceError`]; the old instance serves on.
     pub async fn reload(&self, module: &str) -> Result<(), ReplaceError> {
         let (shared, module) = (self.shared.clone(), module.to_owned());
-        self.change(async move {
+        let reload = async move {
             let made = shared.make(&module)?;
             shared.replace(&module, made).await
-        })
-        .await
+        };
+        self.change(reload, Err(LoadError::Stopped.into())).await
     }
 
     /// As [`Runtime::reload`], by another factory, which is the module's from then on.
@@ -322,20 +324,20 @@ impl Runtime {
     ) -> Result<(), ReplaceError> {
         let (shared, module, factory) =
             (self.shared.clone(), module.to_owned(), Factory::new(make));
-        self.change(async move {
+        let upgrade = async move {
             let failed = |why| LoadError::Make { module: module.clone(), why };
             let made = factory.make().map_err(failed)?;
             shared.replace(&module, made).await?;
             shared.known.lock().insert(module, factory);
             Ok(())
-        })
-        .await
+        };
+        self.change(upgrade, Err(LoadError::Stopped.into())).await
     }
 
     /// Unloads all modules, the last first, and stops. The system lives on, where it was handed in.
     pub async fn shutdown(&self) {
         let shared = self.shared.clone();
-        self.change(async move { shared.shut_down().await }).await;
+        self.change(async move { shared.shut_down().await }, ()).await;
     }
 
     /// Ends when the runtime has: by [`Runtime::shutdown`], or because its modules failed more often than it
@@ -344,15 +346,23 @@ impl Runtime {
         self.supervisor().ended().await;
     }
 
-    /// Does one change after the other, each to its end, whoever waits for it.
+    /// Does one change after the other, each to its end, whoever waits for it; `or` where the system ends
+    /// before it does.
     async fn change<T: Send + 'static>(
         &self,
         change: impl Future<Output = T> + Send + 'static,
+        or: T,
     ) -> T {
         let shared = self.shared.clone();
         let work = tokio::spawn(async move {
-            let _guard = shared.changing.lock().await;
-            change.await
+            let changed = async {
+                let _guard = shared.changing.lock().await;
+                change.await
+            };
+            tokio::select! {
+                changed = changed => changed,
+                () = shared.system.stopped() => or,
+            }
         });
         match work.await {
             Ok(done) => done,
