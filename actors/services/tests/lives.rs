@@ -135,6 +135,29 @@ async fn what_one_of_two_hedged_may_have_executed_is_not_told_to_be_not_executed
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_one_of_two_hedged_has_answered_is_told_though_the_other_did_not_begin() {
+    let options = || HostOptions { workers: 1, ..HostOptions::default() };
+    let services = manager();
+    let ((first, _), (second, b)) = (desk(options()), desk(options()));
+    services.start(first).await.unwrap().unwrap();
+    let second = services.start(second.instance("2")).await.unwrap().unwrap();
+    let handle = services.service("desk");
+    let (works, waits) = (handle.clone(), handle.clone());
+    let works = tokio::spawn(async move { works.call_with(once(), Work(300)).await });
+    tokio::task::yield_now().await;
+    let waits = tokio::spawn(async move { waits.call_with(once(), Wait).await });
+    until("the other is busy for longer", || b.running() == 1).await;
+    let hedged = once().idempotent(true).hedge_after(SECOND / 10);
+    let call = tokio::spawn(async move { handle.call_with(hedged, Fail::Sold).await });
+    works.await.unwrap().unwrap();
+    until("it waits at the other", || second.figures().waiting == 1).await;
+    kill(&second).await;
+    let why = call.await.unwrap().unwrap_err();
+    assert_eq!(why.to_string(), "all are sold (sold_out)");
+    waits.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopped_in_order_a_service_executes_what_it_has_taken_in() {
     let services = manager();
     let (host, book) = desk(HostOptions { workers: 2, ..HostOptions::default() });

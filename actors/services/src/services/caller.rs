@@ -62,7 +62,7 @@ impl Caller {
         let manner = manner.unwrap_or_else(|| Manner::of(&self.options));
         let mut request = Some(request);
         let mut failed: Vec<Address<ServiceMessage>> = Vec::new();
-        let mut unsure = None;
+        let mut before = None;
         // Without middleware, it has only just begun: reading a clock is not free.
         let is_fresh = self.options.middleware.is_empty();
         let mut now = if is_fresh { context.begun } else { Instant::now() };
@@ -76,7 +76,7 @@ impl Caller {
             };
             let is_last = context.attempt > manner.retries;
             if is_last || !why.may_be_tried_again(context.is_idempotent) {
-                return Err(of_all(unsure, why));
+                return Err(of_all(before, why));
             }
             let is_gone = matches!(why, CallError::Stopped { .. } | CallError::Unreachable { .. });
             failed.retain(|one| Some(one) != at.as_ref());
@@ -86,14 +86,14 @@ impl Caller {
             if another.is_none_or(|another| failed.contains(&another.address)) {
                 if context.deadline.saturating_duration_since(now) <= manner.retry_after {
                     // There would be no time left for another.
-                    return Err(of_all(unsure, why));
+                    return Err(of_all(before, why));
                 }
                 Box::pin(sleep(manner.retry_after)).await;
                 now = Instant::now();
             }
             context.attempt += 1;
-            if why.executed() == Executed::Unknown {
-                unsure = Some(why);
+            if may_have_executed(&why) {
+                before = Some(why);
             }
         }
     }
@@ -264,12 +264,19 @@ impl Manner {
 }
 
 /// What is told of a call whose attempts all failed: why the last one did, unless that says that the
-/// request was not executed, where `unsure` does not know.
-fn of_all(unsure: Option<CallError>, last: CallError) -> CallError {
-    let unsure = unsure.filter(|why| why.executed() == Executed::Unknown);
-    match unsure {
-        Some(unsure) if last.executed() == Executed::No => unsure,
+/// request was not executed, and one before it may have executed it.
+fn of_all(before: Option<CallError>, last: CallError) -> CallError {
+    match before.filter(may_have_executed) {
+        Some(before) if last.executed() == Executed::No => before,
         _ => last,
+    }
+}
+
+fn may_have_executed(why: &CallError) -> bool {
+    match why {
+        // It says that it has done nothing.
+        CallError::Failed(failure) => !failure.is_transient,
+        why => why.executed() != Executed::No,
     }
 }
 
