@@ -263,11 +263,11 @@ impl Manner {
     }
 }
 
-/// What is told of a call whose attempts all failed: why the last one did, unless that says that the
-/// request was not executed, and one before it may have executed it.
+/// What is told of a call whose attempts all failed: why the last one did, unless that one has done
+/// nothing, and one before it may have.
 fn of_all(before: Option<CallError>, last: CallError) -> CallError {
     match before.filter(may_have_executed) {
-        Some(before) if last.executed() == Executed::No => before,
+        Some(before) if !may_have_executed(&last) => before,
         _ => last,
     }
 }
@@ -289,4 +289,26 @@ fn take(request: &mut Option<Payload>, is_last: bool) -> Option<Payload> {
 pub(super) async fn within_deadline(chain: &dyn Link, call: Call, within: Duration) -> Outcome {
     let deadline = call.context.deadline;
     timeout_at(deadline, chain.call(call)).await.unwrap_or(Err(CallError::TimedOut { within }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn what_one_attempt_may_have_executed_is_not_told_to_be_not_executed() {
+        let not = || CallError::Stopped { service: "s".into() };
+        let lost = || CallError::Lost { why: "a link".into() };
+        let sold = || CallError::Failed(Failure::new("sold out"));
+        let declined = || CallError::Failed(Failure::new("locked").transient());
+        assert_eq!(of_all(None, not()), not());
+        for nothing_done in [not(), declined()] {
+            assert_eq!(of_all(Some(lost()), nothing_done.clone()), lost());
+            assert_eq!(of_all(Some(sold()), nothing_done.clone()), sold());
+            assert_eq!(of_all(Some(nothing_done.clone()), lost()), lost());
+            assert_eq!(of_all(Some(nothing_done), not()), not());
+        }
+        assert_eq!(of_all(Some(lost()), sold()), sold());
+    }
 }
