@@ -58,6 +58,8 @@ mod judge;
 mod machine;
 mod mutant;
 mod network;
+#[cfg(feature = "command")]
+mod office;
 mod outcome;
 mod progress;
 mod record;
@@ -87,7 +89,7 @@ pub use mutant::Mutant;
 pub use outcome::{Outcome, Violation};
 #[doc(hidden)]
 pub use record::Recorded;
-pub use record::{Conclusion, Record};
+pub use record::{Conclusion, Record, Step};
 pub use scenarios::{Options, Scenario, scenarios};
 pub use snapshot::Snapshot;
 pub use standing::Standing;
