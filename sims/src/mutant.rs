@@ -47,7 +47,7 @@ pub enum Mutant {
     Abrupt,
     /// A version of a module that is ill says that it is well.
     Rash,
-    /// Instances that were replaced are left behind.
+    /// An instance of each module that was replaced is left behind.
     Leftover,
 }
 

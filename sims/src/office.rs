@@ -43,8 +43,8 @@ pub(crate) const LIMITS: Limits = Limits {
     unread: 256,
     data_bytes: 2 << 20,
     asks_per_link: 256,
-    // Two instances of each service, while one takes the place of the other.
-    entries_per_life: 4,
+    // Two instances of each service, while one takes the place of the other, and one to spare.
+    entries_per_life: 6,
     top_level_actors: 16,
     tasks: 512,
     ..Limits::ANY

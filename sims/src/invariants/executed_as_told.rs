@@ -55,7 +55,8 @@ impl Invariant for ExecutedAsTold {
                 self.open.insert(call.clone(), Call { request: request.clone(), is_repeat });
             }
             Record::Executed { request, life, step } => {
-                if !self.requests.entry(request.clone()).or_default().comes(*step) {
+                let is_as_told = self.requests.entry(request.clone()).or_default().comes(*step);
+                if !is_as_told {
                     let what = format!("{life} executes {request}, which was told not to be");
                     findings.report(NAME, what);
                 }

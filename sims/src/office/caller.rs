@@ -11,13 +11,13 @@ use crate::mutant::Mutant;
 use crate::record::{Conclusion, Record};
 
 /// The longest pause between two calls.
-const PAUSE_MILLIS: u64 = 60;
+const PAUSE_MILLIS: u64 = 120;
 
 /// How many calls may be open at once.
 const CALLS_MAX: usize = 32;
 
 /// The longest deadline.
-pub(super) const DEADLINE_MAX: Duration = Duration::from_secs(2);
+const DEADLINE_MAX: Duration = Duration::from_secs(2);
 
 /// The deadline of a call that must be answered.
 const SURE_WITHIN: Duration = Duration::from_secs(2);

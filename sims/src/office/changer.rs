@@ -109,7 +109,8 @@ impl Changer {
     async fn leave_one_behind(&self, module: &'static str, generation: u64) {
         let office = self.office.clone();
         let make = move || Clerk::new(&office, module, generation, false);
-        let host = ServiceHost::new(module, make).instance(format!("left-{generation}"));
+        let host = ServiceHost::new(module, make).instance("left");
+        // Once: the next one of this name is refused.
         let _ = self.runtime.services().start(host).await;
     }
 }

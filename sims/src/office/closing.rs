@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use umbel_cluster::Node;
 
-use super::caller::DEADLINE_MAX;
 use super::{Office, Phase, caller};
 use crate::host::Host;
 
 /// How long after the faults all must find all.
 const WELL_WITHIN: Duration = Duration::from_secs(30);
 
-/// For how long all must find all before it is peace: by then whatever was begun before is over.
-const FOUND_FOR: Duration = DEADLINE_MAX;
+/// For how long all must find all before it is peace. By then whatever was begun before is over, and links are
+/// given up of which a fault has left a connection dead: after a node's `silence_max` of 5 s.
+const FOUND_FOR: Duration = Duration::from_millis(5_500);
 
 /// How long it is peace.
 const PEACE: Duration = Duration::from_secs(2);

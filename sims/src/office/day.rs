@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use umbel_protocol::NodeId;
 use umbel_services::ServiceMessage;
 
 use super::Office;
 
 /// How often each node looks whom it finds.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Within which time who is found must answer. What a fault has left of a connection may swallow what is
+/// sent over it for some time yet.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
 
 /// What becomes of the day. It is told to all at once, past the network.
 #[derive(Default)]
@@ -21,7 +26,7 @@ pub(crate) struct Day {
     resting: BTreeSet<usize>,
 }
 
-/// On which nodes services are found.
+/// On which nodes services are found, and answer.
 pub(super) type Found = BTreeMap<&'static str, BTreeSet<NodeId>>;
 
 /// A part of the day.
@@ -73,13 +78,23 @@ impl Office {
     /// Tells whom this node finds, until the day is over.
     pub(super) async fn look(&self, services: &[&'static str]) {
         while self.phase() != Phase::Rest {
-            let on = |service: &&'static str| {
-                let instances = self.node().discover::<ServiceMessage>(*service);
-                (*service, instances.into_iter().map(|instance| instance.node).collect())
-            };
-            let found = services.iter().map(on).collect();
-            self.0.day.lock().found.insert(self.0.host.number(), found);
+            // Nobody wants to know before, nor afterwards.
+            if self.phase() == Phase::Calm {
+                let found = services.iter().map(|service| self.answering(service));
+                let found = join_all(found).await.into_iter().collect();
+                self.0.day.lock().found.insert(self.0.host.number(), found);
+            }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// The nodes on which a service is found, and answers.
+    async fn answering(&self, service: &'static str) -> (&'static str, BTreeSet<NodeId>) {
+        let found = self.node().discover::<ServiceMessage>(service);
+        let asked = found.into_iter().map(|instance| async move {
+            let answer = instance.address.ask_within(ANSWERS_WITHIN, ServiceMessage::Figures).await;
+            answer.ok().map(|_| instance.node)
+        });
+        (service, join_all(asked).await.into_iter().flatten().collect())
     }
 }
