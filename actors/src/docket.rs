@@ -4,6 +4,7 @@ mod open;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -12,6 +13,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use self::open::Open;
+
+/// How soon after the actor begins to end, and after it has, the clerk looks whether the questions are
+/// answered that it had taken; then after twice that, and so on. Most are when its state is dropped.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Who waits for an answer.
 pub(crate) trait Asker: Send + Sync {
@@ -161,11 +166,12 @@ impl Docket {
 
     /// The clerk's work; it ends when no question is open.
     async fn look_after(self: Arc<Self>, first: Instant) {
-        let mut next = Some(first);
+        let (mut next, mut pause) = (Some(first), LOOK_AGAIN);
         while let Some(then) = next {
             tokio::select! {
                 biased;
                 () = self.sooner.notified() => {
+                    pause = LOOK_AGAIN;
                     let mut state = self.state.lock();
                     if state.open.is_empty() {
                         state.next = None;
@@ -173,6 +179,11 @@ impl Docket {
                     next = state.next;
                 }
                 () = sleep_until(then) => next = self.strike_off(Instant::now()),
+            }
+            if self.state.lock().closed {
+                // Or it would be there until the last of their deadlines.
+                next = next.map(|next| next.min(Instant::now() + pause));
+                pause = pause.saturating_mul(2);
             }
         }
     }

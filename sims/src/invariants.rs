@@ -5,12 +5,17 @@ mod agreement;
 mod asks_end;
 mod bounds;
 mod down_is_final;
+mod executed_as_told;
+mod executed_once;
 mod intensity;
 mod lives_grow;
 mod living_entries;
+mod no_leftovers;
 mod no_orphans;
+mod old_serves;
 mod once_in_order;
 mod silence;
+mod sure_calls;
 mod tasks_end;
 
 use std::fmt;
@@ -22,12 +27,17 @@ use self::asks_end::AsksEnd;
 use self::bounds::Bounds;
 pub(crate) use self::bounds::Limits;
 use self::down_is_final::DownIsFinal;
+use self::executed_as_told::ExecutedAsTold;
+use self::executed_once::ExecutedOnce;
 use self::intensity::Intensity;
 use self::lives_grow::LivesGrow;
 use self::living_entries::LivingEntries;
+use self::no_leftovers::NoLeftovers;
 use self::no_orphans::NoOrphans;
+use self::old_serves::OldServes;
 use self::once_in_order::OnceInOrder;
 use self::silence::Silence;
+use self::sure_calls::SureCalls;
 use self::tasks_end::TasksEnd;
 use crate::outcome::Violation;
 use crate::record::Recorded;
@@ -73,6 +83,11 @@ impl Invariants {
             Box::new(NoOrphans::default()),
             Box::new(LivingEntries::default()),
             Box::new(TasksEnd),
+            Box::new(ExecutedAsTold::default()),
+            Box::new(ExecutedOnce::default()),
+            Box::new(OldServes::default()),
+            Box::new(NoLeftovers::default()),
+            Box::new(SureCalls::default()),
             Box::new(Bounds(limits)),
         ];
         all.extend(checks.iter().cloned().map(|check| Box::new(check) as Box<dyn Invariant>));
@@ -160,7 +175,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::record::Record;
+    use crate::record::{Conclusion, Record, Step};
     use crate::standing::Standing;
 
     pub(super) fn life(name: &str, number: u64) -> NodeId {
@@ -191,6 +206,19 @@ mod tests {
         let entry = Entry::new("schema".try_into().expect("a short text is one"));
         let (name, node) = ("text".try_into().expect("a short text is one"), life(name, number));
         RegisteredView { name, node, actor: 1, entry }
+    }
+
+    pub(super) fn called(call: &str, request: &str, executions_max: u32) -> Record {
+        let (call, request, deadline) = (call.into(), request.into(), Duration::from_secs(1));
+        Record::Called { call, request, deadline, executions_max, is_sure: false }
+    }
+
+    pub(super) fn returned(call: &str, outcome: Conclusion, executed: Option<bool>) -> Record {
+        Record::Returned { call: call.into(), outcome, executed }
+    }
+
+    pub(super) fn executed(request: &str, life: &str, step: Step) -> Record {
+        Record::Executed { request: request.into(), life: life.into(), step }
     }
 
     /// All at the start, by the first process on the first machine.

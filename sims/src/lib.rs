@@ -30,8 +30,8 @@
 //! | [`decisions`] | the cluster's state machines alone, faster still |
 //! | [`Record`] | what histories are made of, of worlds and of real processes |
 //!
-//! The feature `command`, on by default, is `umbel-sim` and real processes under faults. Tests that simulate
-//! need neither: `default-features = false` spares them what only these depend on.
+//! The feature `command`, on by default, is `umbel-sim`, the scenarios that have services and modules, and real
+//! processes under faults. Tests that simulate need none of it: `default-features = false` spares them what only these depend on.
 //!
 //! # What is simulated
 //! Production code above [`Transport`](umbel_cluster::Transport), [`Clock`](umbel_actors::Clock) and
@@ -58,6 +58,8 @@ mod judge;
 mod machine;
 mod mutant;
 mod network;
+#[cfg(feature = "command")]
+mod office;
 mod outcome;
 mod progress;
 mod record;
@@ -87,7 +89,7 @@ pub use mutant::Mutant;
 pub use outcome::{Outcome, Violation};
 #[doc(hidden)]
 pub use record::Recorded;
-pub use record::{Conclusion, Record};
+pub use record::{Conclusion, Record, Step};
 pub use scenarios::{Options, Scenario, scenarios};
 pub use snapshot::Snapshot;
 pub use standing::Standing;

@@ -228,6 +228,7 @@ impl Machine {
     pub(crate) fn leave(&mut self) -> bool {
         let Some(node) = self.node() else { return false };
         let Some(process) = &mut self.process else { return false };
+        self.shared.record(process.place, Record::Leaves { node: node.id() });
         let done = Arc::new(Mutex::new(false));
         let told = done.clone();
         process.runtime.spawn(async move {

@@ -17,9 +17,9 @@ pub enum Mutant {
     StoppedClock,
     /// What a node was told of a member it is told again, after that one's end.
     OldNews,
-    /// A player answers with what it was asked before.
+    /// A player, or a clerk, answers with what it was asked before.
     MixedAnswers,
-    /// Whoever asks waits as long as it takes, and players keep some questions.
+    /// Whoever asks waits as long as it takes, and players keep some questions, and clerks some calls.
     NoDeadlines,
     /// A player's mailbox takes more than it should.
     Roomy,
@@ -35,10 +35,24 @@ pub enum Mutant {
     Lingers,
     /// Players are not started again.
     Mortal,
+    /// Services say of what they have executed that it was not.
+    Denies,
+    /// Services say of what they have not executed that it was.
+    Boasts,
+    /// What may be executed once is called as if it could be again.
+    Overeager,
+    /// Services do not remember what they have executed.
+    Forgetful,
+    /// Instances that are replaced are given no time to finish what they have.
+    Abrupt,
+    /// A version of a module that is ill says that it is well.
+    Rash,
+    /// An instance of each module that was replaced is left behind.
+    Leftover,
 }
 
 impl Mutant {
-    /// All of them.
+    /// Those of the cast, and of what it runs on.
     pub const ALL: [Self; 15] = [
         Self::Repeats,
         Self::Overtakes,
@@ -57,6 +71,19 @@ impl Mutant {
         Self::Mortal,
     ];
 
+    /// Those of the office where it has clerks.
+    pub const OF_SERVICES: [Self; 6] = [
+        Self::MixedAnswers,
+        Self::NoDeadlines,
+        Self::Denies,
+        Self::Boasts,
+        Self::Overeager,
+        Self::Forgetful,
+    ];
+
+    /// Those of the office where it has departments.
+    pub const OF_MODULES: [Self; 3] = [Self::Abrupt, Self::Rash, Self::Leftover];
+
     /// The invariant that is there for it.
     #[must_use]
     pub fn caught_by(self) -> &'static str {
@@ -72,6 +99,11 @@ impl Mutant {
             Self::HearsOn => "silence",
             Self::Lenient => "intensity",
             Self::Lingers | Self::Mortal => "no-orphans",
+            Self::Denies | Self::Boasts => "executed-as-told",
+            Self::Overeager | Self::Forgetful => "executed-once",
+            Self::Abrupt => "sure-calls",
+            Self::Rash => "old-serves",
+            Self::Leftover => "no-leftovers",
         }
     }
 }

@@ -126,6 +126,71 @@ pub enum Record {
         /// Its life.
         supervisor: String,
     },
+    /// Somebody has begun to call a service.
+    Called {
+        /// Names the call in its history.
+        call: String,
+        /// Names its request: that of another call where it is made once more.
+        request: String,
+        /// How long it may take.
+        deadline: Duration,
+        /// How often its request may be executed.
+        executions_max: u32,
+        /// Whether it is to be answered, unless its caller's own node stands still or goes.
+        is_sure: bool,
+    },
+    /// A call has ended.
+    Returned {
+        /// Which.
+        call: String,
+        /// How.
+        outcome: Conclusion,
+        /// What is said of the execution of its request; `None` where nothing is known.
+        executed: Option<bool>,
+    },
+    /// A life of a service has begun.
+    Serves {
+        /// Which life.
+        life: String,
+        /// Of which service.
+        service: String,
+        /// Whether it is of a version that must be given no work.
+        is_broken: bool,
+    },
+    /// A life of a service is over: it was dropped.
+    Rests {
+        /// Which life.
+        life: String,
+    },
+    /// A life of a service has come so far with a request.
+    Executed {
+        /// Which request.
+        request: String,
+        /// Which life.
+        life: String,
+        /// How far.
+        step: Step,
+    },
+    /// An instance of a module was to take the place of another.
+    Replaced {
+        /// Which module.
+        module: String,
+        /// Whether the new one must not take over.
+        is_broken: bool,
+        /// Whether nothing stands in its way otherwise.
+        is_sure: bool,
+        /// Which instance served before.
+        before: u64,
+        /// Which instance serves now.
+        after: u64,
+        /// Why it has not taken over; `None` where it has.
+        failed: Option<String>,
+    },
+    /// A node begins to leave its cluster.
+    Leaves {
+        /// Which life.
+        node: NodeId,
+    },
     /// A node has left its cluster and ended its system.
     Left {
         /// Which life.
@@ -147,6 +212,20 @@ pub enum Conclusion {
     Failed(String),
     /// Whoever waited went away before.
     GivenUp,
+}
+
+/// How far a life of a service has come with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It has begun to execute it.
+    Begun,
+    /// It has answered.
+    Answered,
+    /// It has answered that it has done nothing, and that the request may come again.
+    Declined,
+    /// It was cut off: by a panic, by the deadline, or by its own end.
+    CutOff,
 }
 
 /// A record, and when and where it was made: for the simulator, and for processes that tell it theirs.

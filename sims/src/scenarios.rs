@@ -1,6 +1,10 @@
 //! What `umbel-sim` runs.
 
 mod churn;
+#[cfg(feature = "command")]
+mod reload;
+#[cfg(feature = "command")]
+mod services;
 mod standard;
 
 use std::fmt;
@@ -27,7 +31,7 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Decisions(Option<decisions::Mutant>),
-    World(fn(u64) -> World, Option<Mutant>),
+    World { world: fn(u64) -> World, mutants: &'static [Mutant], planted: Option<Mutant> },
 }
 
 /// How a seed is run.
@@ -46,12 +50,24 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: standard::NAME,
             about: "three whole nodes for ten seconds, supervised players, asks, tells, topics; four faults",
-            kind: Kind::World(standard::world, None),
+            kind: Kind::of(standard::world, &Mutant::ALL),
         },
         Scenario {
             name: churn::NAME,
             about: "five whole nodes for twenty seconds, the same application; twelve faults",
-            kind: Kind::World(churn::world, None),
+            kind: Kind::of(churn::world, &Mutant::ALL),
+        },
+        #[cfg(feature = "command")]
+        Scenario {
+            name: services::NAME,
+            about: "three whole nodes for ten seconds, services that are killed, calls of them; four faults",
+            kind: Kind::of(services::world, &Mutant::OF_SERVICES),
+        },
+        #[cfg(feature = "command")]
+        Scenario {
+            name: reload::NAME,
+            about: "three whole nodes for ten seconds, modules that are replaced, calls of them; four faults",
+            kind: Kind::of(reload::world, &Mutant::OF_MODULES),
         },
         Scenario {
             name: Decisions::NAME,
@@ -59,6 +75,12 @@ pub fn scenarios() -> Vec<Scenario> {
             kind: Kind::Decisions(None),
         },
     ]
+}
+
+impl Kind {
+    fn of(world: fn(u64) -> World, mutants: &'static [Mutant]) -> Self {
+        Self::World { world, mutants, planted: None }
+    }
 }
 
 impl Scenario {
@@ -73,7 +95,7 @@ impl Scenario {
     pub fn mutants(&self) -> Vec<String> {
         match self.kind {
             Kind::Decisions(_) => named(&decisions::Mutant::ALL),
-            Kind::World(..) => named(&Mutant::ALL),
+            Kind::World { mutants, .. } => named(mutants),
         }
     }
 
@@ -83,7 +105,7 @@ impl Scenario {
         let at = self.mutants().iter().position(|mutant| mutant == name)?;
         match &mut self.kind {
             Kind::Decisions(planted) => *planted = Some(decisions::Mutant::ALL[at]),
-            Kind::World(_, planted) => *planted = Some(Mutant::ALL[at]),
+            Kind::World { mutants, planted, .. } => *planted = Some(mutants[at]),
         }
         Some(self)
     }
@@ -93,7 +115,7 @@ impl Scenario {
     /// # Errors
     /// Says which cannot, and why.
     pub fn admits(&self, seed: u64, faults: &[Planned]) -> Result<(), NotAdmitted> {
-        let Kind::World(world, _) = self.kind else {
+        let Kind::World { world, .. } = self.kind else {
             return Err(NotAdmitted::Drawn { scenario: self.name });
         };
         let world = world(seed);
@@ -131,9 +153,9 @@ impl Scenario {
     }
 
     fn world(&self, seed: u64, options: &Options) -> Option<World> {
-        let Kind::World(world, mutant) = self.kind else { return None };
+        let Kind::World { world, planted, .. } = self.kind else { return None };
         let mut world = world(seed);
-        if let Some(mutant) = mutant {
+        if let Some(mutant) = planted {
             world = world.mutant(mutant);
         }
         if let Some(faults) = &options.faults {

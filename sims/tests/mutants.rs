@@ -42,22 +42,33 @@ fn every_mutant_is_caught_by_the_invariant_that_is_there_for_it() {
 }
 
 /// The first seed in which the invariant that is there for a mutant of whole nodes catches it.
-fn caught(mutant: umbel_sims::Mutant) -> Option<u64> {
-    let standard = Scenario::named("standard").expect("it is the first of the list");
-    let standard = standard.mutant(&format!("{mutant:?}")).expect("it has all of them");
+fn caught(scenario: &str, mutant: umbel_sims::Mutant) -> Option<u64> {
+    let scenario = Scenario::named(scenario).expect("it is in the list");
+    let scenario = scenario.mutant(&format!("{mutant:?}")).expect("it has it");
     (0..WORLD_SEEDS).find(|seed| {
-        let outcome = standard.run_once(*seed, &Options::default());
+        let outcome = scenario.run_once(*seed, &Options::default());
         outcome.violations.iter().any(|one| one.invariant == mutant.caught_by())
     })
 }
 
+fn all_are_caught(scenario: &str, mutants: &[umbel_sims::Mutant]) {
+    for mutant in mutants {
+        let (name, seed) = (mutant.caught_by(), caught(scenario, *mutant));
+        let seed = seed.unwrap_or_else(|| panic!("{mutant:?} is never caught by {name}"));
+        println!("{mutant:?}: {name}, after {} seeds of {scenario}", seed + 1);
+    }
+}
+
 #[test]
 fn every_mutant_in_a_world_is_caught_by_the_invariant_that_is_there_for_it() {
-    for mutant in umbel_sims::Mutant::ALL {
-        let name = mutant.caught_by();
-        let seed = caught(mutant).unwrap_or_else(|| panic!("{mutant:?} is never caught by {name}"));
-        println!("{mutant:?}: {name}, after {} seeds", seed + 1);
-    }
+    all_are_caught("standard", &umbel_sims::Mutant::ALL);
+}
+
+#[cfg(feature = "command")]
+#[test]
+fn every_mutant_in_the_office_is_caught_by_the_invariant_that_is_there_for_it() {
+    all_are_caught("services", &umbel_sims::Mutant::OF_SERVICES);
+    all_are_caught("reload", &umbel_sims::Mutant::OF_MODULES);
 }
 
 #[test]

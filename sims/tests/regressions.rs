@@ -44,3 +44,25 @@ fn bytes_of_a_machine_without_power_do_not_come_when_a_cut_mends() {
     let power_loss = Fault::PowerLoss { node: 1, down_ms: 7668 };
     holds("standard", 1866, Some(vec![(1404, cut), (2576, power_loss)]));
 }
+
+/// Another attempt had been executed before; or the other of two hedged, which had answered.
+#[cfg(feature = "command")]
+#[test]
+fn a_call_that_was_executed_is_not_told_to_be_not_executed() {
+    for seed in [0, 1] {
+        holds("services", seed, Some(Vec::new()));
+    }
+    let slow = Fault::Slow { node: 2, turn_ms: 74, ms: 3552 };
+    holds("services", 32, Some(vec![(490, slow), (1011, Fault::Cut { from: 1, to: 2, ms: 2155 })]));
+    let partition = Fault::Partition { side: vec![2], ms: 3757 };
+    holds("reload", 50, Some(vec![(3832, partition), (5478, Fault::Reset { a: 0, b: 2 })]));
+}
+
+/// A manager of services slept on, and so did a change of modules, and the clerk of a service's questions.
+#[cfg(feature = "command")]
+#[test]
+fn a_node_that_leaves_keeps_no_task_of_services_and_modules() {
+    holds("services", 7, Some(vec![(2480, Fault::Leave { node: 2, down_ms: 1 })]));
+    holds("services", 47, Some(vec![(1345, Fault::Leave { node: 0, down_ms: 1 })]));
+    holds("reload", 6, Some(vec![(5412, Fault::Leave { node: 0, down_ms: 1 })]));
+}

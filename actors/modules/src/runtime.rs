@@ -333,8 +333,23 @@ impl Runtime {
         });
         let shared = self.shared.clone();
         let work = tokio::spawn(async move {
-            let _guard = shared.changing.lock().await;
-            shared.shut_down().await
+            let work = async {
+                let _guard = shared.changing.lock().await;
+                shared.shut_down().await
+            };
+            let system = shared.system.clone();
+            // A system of its own is stopped there, as the last.
+            let has_ended = async {
+                if shared.owns_system {
+                    std::future::pending().await
+                } else {
+                    system.stopped().await
+                }
+            };
+            tokio::select! {
+                has_finished = work => has_finished,
+                () = has_ended => false,
+            }
         });
         work.await.unwrap_or(false)
     }
@@ -379,7 +394,11 @@ impl Runtime {
                 () = shared.stopping() => return None,
                 guard = shared.changing.lock() => guard,
             };
-            Some(change.await)
+            tokio::select! {
+                changed = change => Some(changed),
+                // With all that it would have changed.
+                () = shared.system.stopped() => None,
+            }
         });
         match work.await {
             Ok(done) => done,

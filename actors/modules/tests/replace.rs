@@ -9,6 +9,7 @@ use std::time::Duration;
 use support::{Ask, AskOther, FAULTS_OF_START, Fault, Log, Part, Placed, impatient, until};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
+use umbel_actors::System;
 use umbel_modules::{
     Change, Dependents, LoadError, Module, ModuleContext, Registration, ReplaceError, Runtime,
 };
@@ -198,6 +199,34 @@ async fn a_caller_that_goes_away_leaves_no_module_half_replaced() {
     // And those that come meanwhile wait for it.
     runtime.reload("catalog").await.unwrap();
     assert_eq!(runtime.services().call("catalog", Ask).await.unwrap().1, 3);
+}
+
+#[tokio::test]
+async fn a_change_that_is_under_way_ends_with_the_system() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let system = System::new("test");
+    let before = tasks();
+    let (log, (ordering, catalog)) = (Log::default(), (Log::default(), Log::default()));
+    let runtime = Runtime::builder("shop")
+        .system(&system)
+        .module(move || Part::new("catalog", &[], &catalog))
+        .module(move || Part::new("ordering", &["catalog"], &ordering))
+        .start()
+        .await
+        .unwrap();
+    let (upgraded, new) = (runtime.clone(), log.clone());
+    let upgrade = tokio::spawn(async move {
+        let make = move || Part::new("catalog", &[], &new).fault(Fault::Unhealthy);
+        upgraded.upgrade("catalog", make).await
+    });
+    until("the new instance is up", || log.all().contains(&"start catalog".to_owned())).await;
+    let begun = Instant::now();
+    system.shutdown(Duration::from_secs(5)).await;
+    let why = upgrade.await.unwrap().unwrap_err();
+    assert!(matches!(why, ReplaceError::Load(LoadError::Stopped)), "{why}");
+    drop(runtime);
+    until("all tasks have ended", || tasks() <= before).await;
+    assert!(begun.elapsed() < Duration::from_secs(9), "it waits no longer: {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

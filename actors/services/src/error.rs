@@ -123,7 +123,7 @@ pub enum Executed {
 }
 
 impl CallError {
-    /// What became of the request.
+    /// What became of the request, in all attempts of its call.
     #[must_use]
     pub fn executed(&self) -> Executed {
         match self {

@@ -279,3 +279,17 @@ async fn what_a_host_is_told_by_the_manager_goes_before_what_it_says_itself() {
     let desk = services.start(host).await.unwrap().unwrap();
     assert_eq!(desk.figures().workers, 3);
 }
+
+#[tokio::test]
+async fn nothing_of_a_manager_outlives_it_or_its_system() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let system = system();
+    let before = tasks();
+    let services = ServiceManager::new(&system);
+    assert!(tasks() > before);
+    drop(services);
+    until("its tasks have ended", || tasks() == before).await;
+    let _services = ServiceManager::new(&system);
+    system.shutdown(SECOND).await;
+    until("its tasks have ended with the system", || tasks() <= before).await;
+}

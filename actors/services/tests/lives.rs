@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use umbel_actors::Strategy;
 use umbel_actors::Supervisor;
 use umbel_services::{
-    CallError, Context, Directory, Failure, Handle, HostOptions, LocalDirectory, Methods, Service,
-    ServiceHost, ServiceManager,
+    CallError, Context, Directory, Executed, Failure, Handle, HostOptions, LocalDirectory, Methods,
+    Service, ServiceHost, ServiceManager,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -89,6 +89,72 @@ async fn what_may_have_been_executed_is_not_tried_again_unless_it_is_idempotent(
     let lost = call.await.unwrap().unwrap_err();
     assert!(matches!(lost, CallError::Lost { .. }), "{lost}");
     assert_eq!(book.executed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_attempt_may_have_executed_is_not_told_to_be_not_executed_by_the_next() {
+    let services = manager();
+    let (host, book) = desk(HostOptions { max_restarts: 0, ..HostOptions::default() });
+    let desk = services.start(host).await.unwrap().unwrap();
+    let handle = services.service("desk");
+    let call = tokio::spawn(async move { handle.call(WaitAgain).await });
+    until("it runs", || book.running() == 1).await;
+    // It is given up, so the second attempt finds nobody.
+    kill(&desk).await;
+    let why = call.await.unwrap().unwrap_err();
+    assert_eq!((book.executed(), why.executed()), (1, Executed::Unknown), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_of_two_hedged_may_have_executed_is_not_told_to_be_not_executed_by_the_other() {
+    let options = || HostOptions { workers: 1, ..HostOptions::default() };
+    for first_to_be_killed in [0, 1] {
+        let services = manager();
+        let (first, a) = desk(options());
+        let (second, b) = desk(options());
+        let first = services.start(first).await.unwrap().unwrap();
+        let second = services.start(second.instance("2")).await.unwrap().unwrap();
+        let busy = services.service("desk");
+        let (keeps, waits) = (busy.clone(), busy.clone());
+        let keeps = tokio::spawn(async move { keeps.call_with(once(), Wait).await });
+        until("one is busy", || a.running() + b.running() == 1).await;
+        let hedged = once().hedge_after(SECOND / 10);
+        let call = tokio::spawn(async move { waits.call_with(hedged, WaitAgain).await });
+        let waiting = || first.figures().waiting + second.figures().waiting;
+        until("it runs at one and waits at the other", || {
+            a.running() + b.running() == 2 && waiting() == 1
+        })
+        .await;
+        let both = [&first, &second];
+        kill(both[first_to_be_killed]).await;
+        kill(both[1 - first_to_be_killed]).await;
+        let why = call.await.unwrap().unwrap_err();
+        assert_eq!(why.executed(), Executed::Unknown, "{why}");
+        keeps.await.unwrap().unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_of_two_hedged_has_answered_is_told_though_the_other_did_not_begin() {
+    let options = || HostOptions { workers: 1, ..HostOptions::default() };
+    let services = manager();
+    let ((first, _), (second, b)) = (desk(options()), desk(options()));
+    services.start(first).await.unwrap().unwrap();
+    let second = services.start(second.instance("2")).await.unwrap().unwrap();
+    let handle = services.service("desk");
+    let (works, waits) = (handle.clone(), handle.clone());
+    let works = tokio::spawn(async move { works.call_with(once(), Work(300)).await });
+    tokio::task::yield_now().await;
+    let waits = tokio::spawn(async move { waits.call_with(once(), Wait).await });
+    until("the other is busy for longer", || b.running() == 1).await;
+    let hedged = once().idempotent(true).hedge_after(SECOND / 10);
+    let call = tokio::spawn(async move { handle.call_with(hedged, Fail::Sold).await });
+    works.await.unwrap().unwrap();
+    until("it waits at the other", || second.figures().waiting == 1).await;
+    kill(&second).await;
+    let why = call.await.unwrap().unwrap_err();
+    assert_eq!(why.to_string(), "all are sold (sold_out)");
+    waits.await.unwrap().unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]

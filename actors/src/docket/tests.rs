@@ -136,6 +136,22 @@ async fn the_clerk_goes_when_the_actor_has_ended_and_nobody_waits() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_clerk_goes_soon_after_what_the_actor_had_taken_is_answered() {
+    let (docket, begun) = (Docket::new(), Instant::now());
+    let question = Question::within(3_600_000);
+    enter(&docket, &question);
+    docket.take();
+    docket.close();
+    settle().await;
+    assert_eq!(question.fate(), WAITS, "its reply may have been handed on");
+    question.meet(ANSWERED);
+    while Arc::strong_count(&docket) > 1 {
+        settle().await;
+    }
+    assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn answered_questions_do_not_pile_up() {
     let docket = Docket::new();

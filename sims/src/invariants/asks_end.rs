@@ -11,8 +11,8 @@ pub(crate) const NAME: &str = "asks-end";
 /// clocks that are a hundredth too slow, and machines that are busy.
 const OVERDUE_MAX: Duration = Duration::from_secs(1);
 
-/// Every question ends by its deadline, and once; and no answer is another question's. Those of a process
-/// that has ended are over.
+/// Every question ends by its deadline, and once; and no answer is another question's. Calls of services are
+/// questions. Those of a process that has ended are over.
 #[derive(Default)]
 pub(super) struct AsksEnd {
     /// By machine.
@@ -34,10 +34,12 @@ impl Invariant for AsksEnd {
             (*process, *open) = (what.process, BTreeMap::new());
         }
         match &what.record {
-            Record::Asked { question, deadline } => {
+            Record::Asked { question, deadline }
+            | Record::Called { call: question, deadline, .. } => {
                 open.insert(question.clone(), what.at + *deadline);
             }
-            Record::Concluded { question, outcome } => {
+            Record::Concluded { question, outcome }
+            | Record::Returned { call: question, outcome, .. } => {
                 if open.remove(question).is_none() {
                     let what = format!("{question} ends once more: {outcome:?}");
                     findings.report(NAME, what);

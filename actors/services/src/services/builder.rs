@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
 use umbel_actors::System;
 
 use super::handles::Handles;
@@ -89,10 +88,9 @@ impl ServiceManagerBuilder {
     pub fn build(self) -> ServiceManager {
         let configured = &self.config.handles;
         let handles_max = configured.max.map_or(self.handles_max, |max| max.0);
-        let handles = Arc::new(Handles::new(self.directory, handles_max));
         let idle = configured.idle.map_or(self.handles_idle, |idle| idle.0);
         let idle = idle.max(Duration::from_millis(1));
-        tokio::spawn(sweep(Arc::downgrade(&handles), idle));
+        let handles = Handles::new(&self.system, self.directory, handles_max, idle);
         ServiceManager {
             inner: Arc::new(Inner {
                 system: self.system,
@@ -106,15 +104,6 @@ impl ServiceManagerBuilder {
                 runtime: tokio::runtime::Handle::current(),
             }),
         }
-    }
-}
-
-/// Drops idle handles, as long as there is somebody who calls.
-async fn sweep(handles: Weak<Handles>, idle: Duration) {
-    loop {
-        sleep(idle / 2).await;
-        let Some(handles) = handles.upgrade() else { return };
-        handles.drop_idle(idle);
     }
 }
 

@@ -12,7 +12,7 @@ use super::handles::{Handles, Picked, Wanted};
 use super::options::ServiceOptions;
 use crate::call::{Call, Context};
 use crate::chain::Link;
-use crate::error::CallError;
+use crate::error::{CallError, Executed};
 use crate::message::{Request, ServiceMessage};
 use crate::payload::Payload;
 use crate::service::Outcome;
@@ -63,6 +63,7 @@ impl Caller {
         let manner = manner.unwrap_or_else(|| Manner::of(&self.options));
         let mut request = Some(request);
         let (mut failed, told) = (Vec::new(), Attempts::new());
+        let mut before = None;
         // Without middleware, it has only just begun: reading a clock is not free.
         let is_fresh = self.options.middleware.is_empty();
         let mut now = if is_fresh { context.begun } else { Instant::now() };
@@ -76,7 +77,7 @@ impl Caller {
             };
             let is_last = context.attempt > manner.retries;
             if is_last || !why.may_be_tried_again(context.is_idempotent) {
-                return Err(why);
+                return Err(of_all(before, why));
             }
             let Context { service, method, attempt, .. } = &context;
             tracing::debug!(
@@ -90,12 +91,15 @@ impl Caller {
             if another.is_none_or(|another| failed.contains(&another.address)) {
                 if context.deadline.saturating_duration_since(now) <= manner.retry_after {
                     // There would be no time left for another.
-                    return Err(why);
+                    return Err(of_all(before, why));
                 }
                 Box::pin(sleep(manner.retry_after)).await;
                 now = Instant::now();
             }
             context.attempt += 1;
+            if may_have_executed(&why) {
+                before = Some(why);
+            }
         }
     }
 
@@ -153,11 +157,13 @@ impl Caller {
             biased;
             outcome = first.as_mut() => match outcome {
                 Ok(answer) => Ok(answer),
-                Err(_) => second.await.map_err(|why| (why, Some(other.address.clone()))),
+                Err(one) => {
+                    second.await.map_err(|why| (of_all(Some(one), why), Some(other.address.clone())))
+                }
             },
             outcome = second.as_mut() => match outcome {
                 Ok(answer) => Ok(answer),
-                Err(_) => first.await.map_err(|why| (why, Some(at))),
+                Err(one) => first.await.map_err(|why| (of_all(Some(one), why), Some(at))),
             },
         }
     }
@@ -267,6 +273,23 @@ impl Manner {
     }
 }
 
+/// What is told of a call whose attempts all failed: why the last one did, unless that one has done
+/// nothing, and one before it may have.
+fn of_all(before: Option<CallError>, last: CallError) -> CallError {
+    match before.filter(may_have_executed) {
+        Some(before) if !may_have_executed(&last) => before,
+        _ => last,
+    }
+}
+
+fn may_have_executed(why: &CallError) -> bool {
+    match why {
+        // It says that it has done nothing.
+        CallError::Failed(failure) => !failure.is_transient,
+        why => why.executed() != Executed::No,
+    }
+}
+
 /// The request, or a clone of it where it may be needed again.
 fn take(request: &mut Option<Payload>, is_last: bool) -> Option<Payload> {
     if is_last { request.take() } else { request.clone() }
@@ -276,4 +299,26 @@ fn take(request: &mut Option<Payload>, is_last: bool) -> Option<Payload> {
 pub(super) async fn within_deadline(chain: &dyn Link, call: Call, within: Duration) -> Outcome {
     let deadline = call.context.deadline;
     timeout_at(deadline, chain.call(call)).await.unwrap_or(Err(CallError::TimedOut { within }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn what_one_attempt_may_have_executed_is_not_told_to_be_not_executed() {
+        let not = || CallError::Stopped { service: "s".into() };
+        let lost = || CallError::Lost { why: "a link".into() };
+        let sold = || CallError::Failed(Failure::new("sold out"));
+        let declined = || CallError::Failed(Failure::new("locked").transient());
+        assert_eq!(of_all(None, not()), not());
+        for nothing_done in [not(), declined()] {
+            assert_eq!(of_all(Some(lost()), nothing_done.clone()), lost());
+            assert_eq!(of_all(Some(sold()), nothing_done.clone()), sold());
+            assert_eq!(of_all(Some(nothing_done.clone()), lost()), lost());
+            assert_eq!(of_all(Some(nothing_done), not()), not());
+        }
+        assert_eq!(of_all(Some(lost()), sold()), sold());
+    }
 }

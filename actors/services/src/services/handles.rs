@@ -1,12 +1,13 @@
 //! What is kept of the services that are called.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
 use umbel_actors::{Address, System};
 
 use super::options::ServiceOptions;
@@ -112,11 +113,32 @@ pub(crate) struct Handles {
     directory: Arc<dyn Directory>,
     followed: Mutex<BTreeMap<Arc<str>, Arc<Followed>>>,
     max: usize,
+    /// The task that drops idle ones.
+    sweep: OnceLock<AbortHandle>,
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        if let Some(sweep) = self.sweep.get() {
+            sweep.abort();
+        }
+    }
 }
 
 impl Handles {
-    pub(crate) fn new(directory: Arc<dyn Directory>, max: usize) -> Self {
-        Self { directory, followed: Mutex::default(), max: max.max(1) }
+    /// With a task that drops those which were not called for `idle`, as long as there is somebody who
+    /// calls, and a system to call from.
+    pub(crate) fn new(
+        system: &System,
+        directory: Arc<dyn Directory>,
+        max: usize,
+        idle: Duration,
+    ) -> Arc<Self> {
+        let (followed, sweep) = (Mutex::default(), OnceLock::new());
+        let handles = Arc::new(Self { directory, followed, max: max.max(1), sweep });
+        let task = tokio::spawn(sweep_idle(Arc::downgrade(&handles), system.clone(), idle));
+        let _ = handles.sweep.set(task.abort_handle());
+        handles
     }
 
     pub(crate) fn directory(&self) -> &Arc<dyn Directory> {
@@ -165,7 +187,7 @@ impl Handles {
     }
 
     /// Drops those that have not been called for so long.
-    pub(crate) fn drop_idle(&self, idle: Duration) {
+    fn drop_idle(&self, idle: Duration) {
         let now = Instant::now();
         let mut followed = self.followed.lock();
         let is_idle = |one: &Followed| now.saturating_duration_since(one.used()) >= idle;
@@ -177,5 +199,19 @@ impl Handles {
     pub(crate) fn view(&self) -> BTreeMap<String, Vec<Instance>> {
         let followed = self.followed.lock().clone();
         followed.iter().map(|(name, one)| (name.to_string(), one.instances())).collect()
+    }
+}
+
+async fn sweep_idle(handles: Weak<Handles>, system: System, idle: Duration) {
+    let sweeping = async {
+        loop {
+            sleep(idle / 2).await;
+            let Some(handles) = handles.upgrade() else { return };
+            handles.drop_idle(idle);
+        }
+    };
+    tokio::select! {
+        () = sweeping => {}
+        () = system.stopped() => {}
     }
 }
