@@ -63,6 +63,10 @@ impl<S: Service> Actor for ServiceActor<S> {
         if let Some(name) = self.methods.twice() {
             return Err(Unwell::Methods(name).into());
         }
+        // Its tasks end with its actor, but a moment later.
+        if let Some(last) = self.shared.take_last() {
+            last.gone().await;
+        }
         let service = (self.make)();
         service.on_start().await.map_err(|why| Unwell::Start(why.to_string()))?;
         let life = Arc::new(Life::new(service, self.methods.clone(), self.shared.clone()));

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, poll_fn};
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 use umbel_actors::Reply;
@@ -19,7 +20,7 @@ use super::job::Job;
 use super::pace::Pace;
 use super::queue::{Pushed, Queue, Taken, Ticket};
 use super::remembered::{Admitted, Remembered};
-use super::shared::Shared;
+use super::shared::{Remains, Shared};
 use crate::call::{Call, Context, RequestId};
 use crate::chain::Link;
 use crate::error::CallError;
@@ -38,6 +39,8 @@ pub(super) struct Life<S> {
     pub(super) shared: Arc<Shared>,
     /// Why it is not well, once that is certain.
     pub(super) ill: OnceLock<String>,
+    /// Dropped last, and told so by that.
+    _ends: watch::Sender<()>,
 }
 
 impl<S: Service> Life<S> {
@@ -45,6 +48,8 @@ impl<S: Service> Life<S> {
         let service = Arc::new(service);
         let options = &shared.options;
         let inside = Inside { service: service.clone(), methods: methods.clone() };
+        let (ends, life) = watch::channel(());
+        shared.set_last(Remains::new(life, &service));
         Self {
             chain: options.middleware.around(Arc::new(inside)),
             queue: Queue::new(methods.len(), options.queue, options.queue_bytes),
@@ -54,6 +59,7 @@ impl<S: Service> Life<S> {
             service,
             methods,
             shared,
+            _ends: ends,
         }
     }
 

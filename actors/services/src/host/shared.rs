@@ -1,11 +1,13 @@
 //! What all lives of a service share.
 
-use std::sync::Arc;
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use umbel_actors::Clock;
 
@@ -23,6 +25,7 @@ pub(crate) struct Shared {
     wellness: watch::Sender<()>,
     /// Told when nothing waits or runs any more.
     idle: Notify,
+    last: Mutex<Option<Remains>>,
 }
 
 impl Shared {
@@ -36,7 +39,17 @@ impl Shared {
             is_well: AtomicBool::new(false),
             wellness: watch::Sender::new(()),
             idle: Notify::new(),
+            last: Mutex::new(None),
         }
+    }
+
+    /// What may be left of the life before.
+    pub(crate) fn take_last(&self) -> Option<Remains> {
+        self.last.lock().take()
+    }
+
+    pub(crate) fn set_last(&self, remains: Remains) {
+        *self.last.lock() = Some(remains);
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -110,5 +123,29 @@ impl Shared {
 
     pub(crate) fn figures(&self) -> Figures {
         self.tally().figures(&self.name, self.options.workers, self.epoch)
+    }
+}
+
+/// What may be left of a life.
+pub(crate) struct Remains {
+    /// Its sender is dropped with the life.
+    life: watch::Receiver<()>,
+    service: Weak<dyn Any + Send + Sync>,
+}
+
+impl Remains {
+    pub(crate) fn new(life: watch::Receiver<()>, service: &Arc<impl Any + Send + Sync>) -> Self {
+        let service: Arc<dyn Any + Send + Sync> = service.clone();
+        Self { life, service: Arc::downgrade(&service) }
+    }
+
+    /// Waits until nothing is left. Its tasks were told to end; one that blocks keeps the next life waiting, which
+    /// would else find locked what the service's value owns.
+    pub(crate) async fn gone(mut self) {
+        while self.life.changed().await.is_ok() {}
+        // A batch may hold the value for a moment more.
+        while self.service.strong_count() > 0 {
+            yield_now().await;
+        }
     }
 }
