@@ -115,6 +115,19 @@ fn a_node_that_was_cut_off_begins_anew_and_no_other_does() {
     }
 }
 
+/// Found by the property above. `n3` hears where the next life of `n0` listens while its link with the
+/// last one still seems to be up; `n0` hears of `n3` only when it is suspect, then down.
+#[test]
+fn who_is_told_of_a_later_life_elsewhere_before_its_link_ends_finds_it() {
+    let faults = [
+        (11_040, Fault::Cut { nodes: (0, 3), millis: 15_035 }),
+        (18_385, Fault::Pause { node: 2, millis: 13_993 }),
+        (20_388, Fault::Restart { node: 4, elsewhere: true }),
+        (23_648, Fault::Restart { node: 0, elsewhere: false }),
+    ];
+    run(5, 17_087_506_887_110_051, 0, &faults).unwrap();
+}
+
 #[test]
 fn fifty_restarts_in_a_row_leave_nothing_of_earlier_lives() {
     let config = PeersConfig::default();
