@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::mesh::{Event, Fault, Mesh};
+use super::mesh::{Event, Fault, Mesh, SEEDS};
 use super::*;
 
 const SETTLE: Duration = Duration::from_secs(90);
@@ -126,6 +126,20 @@ fn who_is_told_of_a_later_life_elsewhere_before_its_link_ends_finds_it() {
         (23_648, Fault::Restart { node: 0, elsewhere: false }),
     ];
     run(5, 17_087_506_887_110_051, 0, &faults).unwrap();
+}
+
+#[test]
+fn two_that_were_parted_for_longer_than_peers_are_remembered_link_again() {
+    let config = PeersConfig { forget_after: Duration::from_secs(20), ..PeersConfig::default() };
+    for seed in 0..4 {
+        let mut mesh = Mesh::new(4, seed, 0, &config);
+        mesh.run_until(Duration::from_secs(5), &config);
+        mesh.check_meshed().unwrap();
+        // Neither is a seed. Others see both, so that neither is declared down.
+        mesh.fault(Fault::Cut { nodes: (SEEDS, SEEDS + 1), millis: 60_000 }, &config);
+        mesh.run_until(Duration::from_secs(80), &config);
+        mesh.check_meshed().unwrap();
+    }
 }
 
 #[test]
