@@ -11,15 +11,11 @@ const SEEDS: u64 = 100;
 /// And each in a world of whole nodes within so many.
 const WORLD_SEEDS: u64 = 30;
 
-/// The seed that finds a mutant, and the invariants that it violates there.
-fn found(mutant: Mutant) -> Option<(u64, Vec<String>)> {
-    (0..SEEDS).find_map(|seed| {
-        let outcome = Decisions::new().mutant(mutant).run(seed);
-        let names = outcome.violations.into_iter().map(|one| one.invariant);
-        let mut names: Vec<_> = names.collect();
-        names.sort_unstable();
-        names.dedup();
-        (!names.is_empty()).then_some((seed, names))
+/// The first seed in which this invariant catches a mutant: others may catch it before.
+fn found(mutant: Mutant, invariant: &str) -> Option<u64> {
+    (0..SEEDS).find(|seed| {
+        let outcome = Decisions::new().mutant(mutant).run(*seed);
+        outcome.violations.iter().any(|one| one.invariant == invariant)
     })
 }
 
@@ -35,9 +31,9 @@ fn every_mutant_is_caught_by_the_invariant_that_is_there_for_it() {
     // Chance that is not the seed's breaks no invariant: it has a test of its own.
     for mutant in Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::HashOrder) {
         let invariant = expected[format!("{mutant:?}").as_str()];
-        let (seed, names) = found(mutant).unwrap_or_else(|| panic!("{mutant:?} is never caught"));
-        println!("{mutant:?}: seed {seed}, {names:?}");
-        assert!(names.iter().any(|name| *name == invariant), "{mutant:?} is caught by {names:?}");
+        let seed = found(mutant, invariant);
+        let seed = seed.unwrap_or_else(|| panic!("{mutant:?} is never caught by {invariant}"));
+        println!("{mutant:?}: {invariant}, seed {seed}");
     }
 }
 

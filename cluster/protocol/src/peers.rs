@@ -244,7 +244,9 @@ impl Peers {
         }
         self.end_links_of_the_dead(turn);
         self.give_up_handshakes(turn);
-        self.roster.forget_unreachable(&self.config, turn.now);
+        let members = self.swim.as_ref();
+        let is_member = |name: &_| members.is_some_and(|swim| swim.member(name).is_some());
+        self.roster.forget_unreachable(&self.config, turn.now, is_member);
         self.dial_whom_is_due(turn);
     }
 
@@ -254,7 +256,9 @@ impl Peers {
         let dials = self.roster.dials.values().map(|dial| dial.since);
         let accepted = self.roster.peers.values().filter_map(|peer| peer.link.as_ref());
         let accepted = accepted.filter(|link| !link.up).map(|link| link.since);
-        let forget = self.roster.peers.iter().filter(|(name, _)| !seeds.contains(*name));
+        let is_member = |name| self.swim.as_ref().is_some_and(|swim| swim.member(name).is_some());
+        let forget = self.roster.peers.iter();
+        let forget = forget.filter(|(name, _)| !seeds.contains(*name) && !is_member(name));
         let forget = forget.filter_map(|(_, peer)| peer.forgotten_at(&self.config));
         // Who is due already waits for another dial to end, not for a time.
         let dial_at = self.waiting(&seeds).into_iter().map(|waiting| waiting.until);

@@ -33,9 +33,9 @@ pub struct PeersConfig {
     /// go round at once. Default 10 s. It mends what was lost, such as peers forgotten by
     /// `forget_after`.
     pub gossip_interval: Duration,
-    /// A peer that is no seed and could not be linked with for this long is forgotten, and its
-    /// incarnation with it; so is a member that is down. Default 1 h, so that an hour's cut between
-    /// two data centres heals without anyone's help.
+    /// A member that has been down for this long is forgotten. So is a peer that is neither a member
+    /// nor a seed and could not be linked with for this long, and its incarnation with it. Default
+    /// 1 h, so that an hour's cut between two data centres heals without anyone's help.
     pub forget_after: Duration,
     /// How many peers are known at most, linked or not. Default 1024. At the bound hearsay is
     /// ignored; a peer that proves its name takes the place of one that is not linked.

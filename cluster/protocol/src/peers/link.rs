@@ -151,6 +151,7 @@ impl Peers {
             turn.outputs.push(down);
             self.unlinked(turn, &peer, &why);
         }
+        self.recall(turn, name);
     }
 
     /// What the end of a link says of the member at its other end.

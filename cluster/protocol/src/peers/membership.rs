@@ -7,8 +7,8 @@ use super::roster::{Link, Peer};
 use super::swim::{CLOCKS_APART_MAX, Swim, Told};
 use super::{Peers, Turn};
 use crate::{
-    Incarnation, LinkEnd, LinkId, Member, MemberEvent, MemberState, NodeId, NodeName, Over,
-    PeersOutput, Reason, Refusal, Side,
+    Incarnation, LinkEnd, LinkId, Member, MemberEvent, NodeId, NodeName, Over, PeersOutput, Reason,
+    Refusal, Side,
 };
 
 impl Peers {
@@ -51,6 +51,11 @@ impl Peers {
         for event in told.events {
             self.member_changed(turn, event);
         }
+        // Its life may be over only as far as others could see: as every such life, it is dialled, and
+        // told so.
+        for member in told.strangers {
+            self.hear_of(turn, &member);
+        }
         if told.is_over {
             self.renew(turn, self.me.incarnation);
         }
@@ -78,7 +83,7 @@ impl Peers {
                 // Or it would come up yet, and a life that is over with it.
                 self.end_link(turn, &node.name, LinkEnd::Down);
             }
-        } else if event.state == MemberState::Joining {
+        } else {
             self.hear_of(turn, &event.member);
         }
         turn.outputs.push(PeersOutput::Member(event));
@@ -106,6 +111,14 @@ impl Peers {
         let due: Vec<NodeName> = due.map(|(name, _, _)| name.clone()).collect();
         for name in due {
             self.end_link(turn, &name, LinkEnd::Down);
+        }
+    }
+
+    /// The link with this peer is gone. Others may have told meanwhile of a later life, which they do
+    /// but once, and of where it listens.
+    pub(super) fn recall(&mut self, turn: &mut Turn, name: &NodeName) {
+        if let Some(member) = self.swim.as_ref().and_then(|swim| swim.member(name)).cloned() {
+            self.hear_of(turn, &member);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::tests::{Bench, ME, broken, dialled, dials, hello, member, node, secs};
 use super::*;
-use crate::{Incarnation, LinkEnd, LinkId, Over, PeersOutput};
+use crate::{Endpoint, Incarnation, LinkEnd, LinkId, Over, PeersOutput, Reason};
 
 #[test]
 fn a_silent_peer_is_suspect_then_down_within_the_bound() {
@@ -228,6 +228,48 @@ fn who_does_not_yield_takes_the_latest_life_it_has_heard_of_for_over() {
     let refusal = Refusal::Over(Over { life: Incarnation(5), side });
     bench.step(PeersInput::DialRefused { link, by: "z".parse().unwrap(), refusal });
     assert_eq!(bench.peers.over(&"z".parse().unwrap()), Some(Incarnation(2)));
+}
+
+/// The news may come over another link before the end of this one does, and comes but once.
+#[test]
+fn a_later_life_that_was_heard_of_while_its_peer_was_linked_is_dialled_where_it_listens() {
+    let mut bench = Bench::new();
+    bench.let_in(node("b", 1), 6);
+    bench.let_in(node("z", 1), 7);
+    bench.gossip(7, &[]);
+    let elsewhere: Endpoint = "elsewhere:1".parse().unwrap();
+    let profile = Profile::default().with_endpoint(Some(elsewhere.clone()));
+    let later = Member { node: node("z", 2), profile };
+    bench.tell(6, &[(later, foca::State::Alive)]);
+    assert!(bench.is_linked_by("z", LinkId(7)), "hearsay fences nobody");
+    bench.step(PeersInput::LinkDown { link: LinkId(7), why: broken() });
+    let mut dialled = Vec::new();
+    while dialled.len() < 2 {
+        for output in bench.wake() {
+            let PeersOutput::Dial { link, endpoint, .. } = output else { continue };
+            bench.step(PeersInput::DialFailed { link, reason: Reason::cut("nobody there") });
+            dialled.push(endpoint);
+        }
+    }
+    assert!(dialled.contains(&elsewhere), "{dialled:?}");
+}
+
+/// Its life is over only as far as this node knows: unless it is dialled, neither learns better.
+#[test]
+fn who_is_heard_of_only_when_it_is_suspect_or_down_is_dialled_all_the_same() {
+    for state in [foca::State::Suspect, foca::State::Down] {
+        let mut bench = Bench::new();
+        bench.let_in(node("b", 1), 6);
+        let mut outputs = bench.gossip(6, &[(node("z", 4), state)]);
+        outputs.extend(bench.pass(secs(1)));
+        let expect = Some("z".parse().unwrap());
+        let dialled: Vec<_> = dials(&outputs).into_iter().map(|(_, expect, _)| expect).collect();
+        assert_eq!(dialled, [expect], "{state:?}");
+        assert_eq!(
+            bench.events.iter().any(|(peer, _)| peer.name.as_str() == "z"),
+            state == foca::State::Suspect
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::mesh::{Event, Fault, Mesh};
+use super::mesh::{Event, Fault, Mesh, SEEDS};
 use super::*;
 
 const SETTLE: Duration = Duration::from_secs(90);
@@ -112,6 +112,33 @@ fn a_partition_in_two_halves_heals_and_one_half_begins_anew() {
 fn a_node_that_was_cut_off_begins_anew_and_no_other_does() {
     for seed in 0..4 {
         assert_eq!(partitioned(seed, 1), 1);
+    }
+}
+
+/// Found by the property above. `n3` hears where the next life of `n0` listens while its link with the
+/// last one still seems to be up; `n0` hears of `n3` only when it is suspect, then down.
+#[test]
+fn who_is_told_of_a_later_life_elsewhere_before_its_link_ends_finds_it() {
+    let faults = [
+        (11_040, Fault::Cut { nodes: (0, 3), millis: 15_035 }),
+        (18_385, Fault::Pause { node: 2, millis: 13_993 }),
+        (20_388, Fault::Restart { node: 4, elsewhere: true }),
+        (23_648, Fault::Restart { node: 0, elsewhere: false }),
+    ];
+    run(5, 17_087_506_887_110_051, 0, &faults).unwrap();
+}
+
+#[test]
+fn two_that_were_parted_for_longer_than_peers_are_remembered_link_again() {
+    let config = PeersConfig { forget_after: Duration::from_secs(20), ..PeersConfig::default() };
+    for seed in 0..4 {
+        let mut mesh = Mesh::new(4, seed, 0, &config);
+        mesh.run_until(Duration::from_secs(5), &config);
+        mesh.check_meshed().unwrap();
+        // Neither is a seed. Others see both, so that neither is declared down.
+        mesh.fault(Fault::Cut { nodes: (SEEDS, SEEDS + 1), millis: 60_000 }, &config);
+        mesh.run_until(Duration::from_secs(80), &config);
+        mesh.check_meshed().unwrap();
     }
 }
 

@@ -161,11 +161,18 @@ impl Roster {
         std::mem::take(&mut self.dials).into_keys().collect()
     }
 
-    /// Forgets who has been out of reach for too long.
-    pub(crate) fn forget_unreachable(&mut self, config: &PeersConfig, now: Duration) {
+    /// Forgets who has been out of reach for too long. Whoever is still a member is not: others
+    /// told of it once, and will not again.
+    pub(crate) fn forget_unreachable(
+        &mut self,
+        config: &PeersConfig,
+        now: Duration,
+        is_member: impl Fn(&NodeName) -> bool,
+    ) {
         let seeds = self.seed_names();
         self.peers.retain(|name, peer| {
-            peer.forgotten_at(config).is_none_or(|at| now < at) || seeds.contains(name)
+            let is_due = peer.forgotten_at(config).is_some_and(|at| at <= now);
+            !is_due || seeds.contains(name) || is_member(name)
         });
     }
 
@@ -262,7 +269,7 @@ impl Peer {
         self.last_error = None;
     }
 
-    /// When it is forgotten, unless it is a seed.
+    /// When it is forgotten, unless it is a seed or a member.
     pub(crate) fn forgotten_at(&self, config: &PeersConfig) -> Option<Duration> {
         let idle = self.link.is_none() && self.dial.is_none();
         idle.then(|| self.unlinked_since.saturating_add(config.forget_after))

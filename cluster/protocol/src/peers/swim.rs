@@ -70,6 +70,8 @@ struct Linked {
 pub(crate) struct Told {
     pub(crate) packets: Vec<(NodeId, Vec<u8>)>,
     pub(crate) events: Vec<MemberEvent>,
+    /// Those that were heard of only when they were over.
+    pub(crate) strangers: Vec<Member>,
     /// The others take this node's own life for over.
     pub(crate) is_over: bool,
 }
@@ -232,6 +234,11 @@ impl Swim {
         Some(known.member.node.incarnation)
     }
 
+    /// The latest life of this name, over or not.
+    pub(crate) fn member(&self, name: &NodeName) -> Option<&Member> {
+        self.table.get(name).map(|known| &known.member)
+    }
+
     /// All members but this node itself, by name.
     pub(crate) fn view(&self) -> Vec<MemberView> {
         let view = |known: &Known| MemberView {
@@ -316,8 +323,8 @@ impl Swim {
     fn settle(&mut self, now: Duration, mut effects: Effects) -> Told {
         self.vouch(&mut effects);
         self.schedule(now, &mut effects);
-        let events = self.take_note(now);
-        Told { packets: effects.packets, events, is_over: effects.is_over }
+        let (events, strangers) = self.take_note(now);
+        Told { packets: effects.packets, events, strangers, is_over: effects.is_over }
     }
 
     fn schedule(&mut self, now: Duration, effects: &mut Effects) {
@@ -338,9 +345,9 @@ impl Swim {
         }
     }
 
-    /// Compares what is known with what was known before.
-    fn take_note(&mut self, now: Duration) -> Vec<MemberEvent> {
-        let mut events = Vec::new();
+    /// Compares what is known with what was known before: what has changed, and who is new and over.
+    fn take_note(&mut self, now: Duration) -> (Vec<MemberEvent>, Vec<Member>) {
+        let (mut events, mut strangers) = (Vec::new(), Vec::new());
         let mut before = std::mem::take(&mut self.table);
         for member in self.foca.iter_membership_state() {
             let (Life(id), refuted) = (member.id(), member.incarnation());
@@ -372,13 +379,15 @@ impl Swim {
             };
             if changed {
                 events.push(MemberEvent { member: id.clone(), state });
+            } else if was.is_none() {
+                strangers.push(id.clone());
             }
             let since = was.filter(|was| was.state == state).map_or(now, |was| was.since);
             let member = id.clone();
             let known = Known { member, state, since, refuted, until, met, said_goodbye };
             self.table.insert(id.node.name.clone(), known);
         }
-        events
+        (events, strangers)
     }
 }
 

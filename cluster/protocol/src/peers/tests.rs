@@ -95,11 +95,20 @@ impl Bench {
         link: u64,
         members: &[(NodeId, foca::State)],
     ) -> Vec<PeersOutput> {
-        let from = self.peers.linked_by(LinkId(link)).expect("it is linked");
-        let me = Member { node: self.peers.me.clone(), profile: self.peers.profile.clone() };
         let named: Vec<_> =
             members.iter().map(|(node, state)| (member(node.clone()), *state)).collect();
-        let packet = super::swim::tests::gossip(&member(from), &me, &named);
+        self.tell(link, &named)
+    }
+
+    /// Likewise, of members that listen where they please.
+    pub(super) fn tell(
+        &mut self,
+        link: u64,
+        members: &[(Member, foca::State)],
+    ) -> Vec<PeersOutput> {
+        let from = self.peers.linked_by(LinkId(link)).expect("it is linked");
+        let me = Member { node: self.peers.me.clone(), profile: self.peers.profile.clone() };
+        let packet = super::swim::tests::gossip(&member(from), &me, members);
         self.step(PeersInput::Swim { link: LinkId(link), packet })
     }
 
