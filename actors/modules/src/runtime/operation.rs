@@ -398,18 +398,7 @@ fn not_started(instance: &Instance, source: ChildError) -> LoadError {
     }
     let why = match instance.start() {
         Start::Failed(failure) => failure.to_string(),
-        Start::Children | Start::Hook => chain(&source),
+        Start::Children | Start::Hook => source.reason(),
     };
     LoadError::Start { module: instance.name().to_owned(), why, source: Some(source) }
-}
-
-/// An error with all that it came from.
-fn chain(why: &dyn std::error::Error) -> String {
-    let mut text = why.to_string();
-    let mut source = why.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
