@@ -167,6 +167,12 @@ impl System {
         self.inner.living.lock().insert(id, (incarnation, label.clone()));
     }
 
+    /// Whether it has been told to shut down: nothing is started in it any more.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Acquire)
+    }
+
     /// Ends when the system has been shut down.
     pub async fn stopped(&self) {
         let mut stopped = self.inner.stopped.subscribe();

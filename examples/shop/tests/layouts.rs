@@ -2,13 +2,14 @@
 
 mod customer;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use customer::Shop;
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 /// How long it may take until the shop is whole again.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
@@ -175,6 +176,51 @@ async fn modules_are_reloaded_by_the_admin_api_while_customers_order() {
         shop.fulfilled(order).await;
     }
     assert_eq!(shop.stock("tea").await, 990);
+    #[cfg(unix)]
+    shop.close().await;
+}
+
+/// Customers that look at the shelf, all together at a rate, until they are told to stop; their requests, and
+/// those that failed.
+async fn customers(shop: &Shop, per_second: u32, stop: &AtomicBool) -> (usize, Vec<String>) {
+    const CUSTOMERS: u32 = 20;
+    let url = shop.url("/catalog/items/tea");
+    let looking = (0..CUSTOMERS).map(|_| async {
+        let (mut requests, mut failed) = (0, Vec::new());
+        let mut ticks = interval(Duration::from_secs(1) * CUSTOMERS / per_second);
+        while !stop.load(Ordering::Relaxed) {
+            ticks.tick().await;
+            requests += 1;
+            match shop.client.get(&url).send().await {
+                Ok(answer) if answer.status() == StatusCode::OK => {}
+                other => failed.push(format!("{other:?}")),
+            }
+        }
+        (requests, failed)
+    });
+    let all = join_all(looking).await;
+    (all.iter().map(|(requests, _)| requests).sum(), all.into_iter().flat_map(|(_, f)| f).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_reloads_under_a_thousand_requests_a_second_fail_none_of_them() {
+    let shop = Shop::open("mixed", &["--admin-token", "open-sesame"]).await;
+    let (stop, begun) = (AtomicBool::new(false), Instant::now());
+    let reloads = async {
+        let url = format!("http://{}/modules/catalog/reload", shop.admin["catalog"]);
+        let mut ticks = interval(Duration::from_millis(20));
+        for _ in 0..100 {
+            ticks.tick().await;
+            let reload = shop.client.post(&url).bearer_auth("open-sesame").send().await.unwrap();
+            assert_eq!(reload.status(), StatusCode::OK);
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let ((requests, failed), ()) = tokio::join!(customers(&shop, 1_000, &stop), reloads);
+    let rate = requests as f64 / begun.elapsed().as_secs_f64();
+    println!("{requests} requests, {rate:.0} a second, {} failed", failed.len());
+    assert_eq!(failed, [""; 0]);
+    assert!(requests > 200, "{requests}");
     #[cfg(unix)]
     shop.close().await;
 }

@@ -58,7 +58,7 @@ impl Shared {
             self.unmount(&loaded);
             instance.withdraw().await;
             drop_child(&self.supervisor, module).await;
-            return Err(why);
+            return Err(if self.is_ending() { LoadError::Stopped } else { why });
         }
         instance.set_serves(true);
         let mut table = Vec::clone(&self.table.load());
@@ -102,6 +102,13 @@ impl Shared {
         self.table.store(Arc::new(table));
         self.tell(module, instance.context.generation(), Change::Unloaded);
         has_finished
+    }
+
+    /// Whether it stops, or its system does.
+    fn is_ending(&self) -> bool {
+        self.stopping.borrow().is_some()
+            || self.ended.borrow().is_some()
+            || self.system.is_stopping()
     }
 
     /// Takes a module's routes away; those that it has under way go on.
@@ -162,7 +169,12 @@ impl Shared {
                 () = self.stopping() => return Err(LoadError::Stopped.into()),
             };
             healthy.map_err(|why| ReplaceError::Unhealthy { module: named.clone(), why })?;
-            self.make_known(&new).await?;
+            tokio::select! {
+                known = self.make_known(&new) => known?,
+                _ = cell.wait(None) => {
+                    return Err(LoadError::Overtaken { module: named.clone() }.into());
+                }
+            }
             #[cfg(not(feature = "http"))]
             let requests = Requests::default();
             #[cfg(feature = "http")]
@@ -179,6 +191,8 @@ impl Shared {
                 #[cfg(feature = "http")]
                 self.mount_again(&loaded);
                 drop_child(&holder, new.child_name()).await;
+                // Whatever it was, that is why.
+                let why = if self.is_ending() { LoadError::Stopped.into() } else { why };
                 return Err(rolled_back(why));
             }
         };
