@@ -267,6 +267,7 @@ fn every_wrong_configuration_is_told_by_key_and_with_what_to_do() {
     let mut command = node(&path);
     // Those of services are none of the node's.
     command.env("RUST_LOG", "umbel=loud").env("UMBEL_SERVICES_DEFAULT__RETRIES", "1");
+    command.env("UMBEL_RUNTIME_RUN", "[catalog]");
     let loud = run(command);
     assert!(stderr(&loud).contains("RUST_LOG is \"umbel=loud\""), "{}", stderr(&loud));
     let mut command = node(&path);

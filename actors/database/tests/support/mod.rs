@@ -25,12 +25,12 @@ impl Fixture {
         Self::Sqlite(TempDir::new().unwrap(), AtomicU32::new(0))
     }
 
-    /// The server at `UMBEL_POSTGRES_URL`, whose user may make databases; else one that is started for the
+    /// The server at `TEST_POSTGRES_URL`, whose user may make databases; else one that is started for the
     /// test; else nothing, and a notice.
     pub(crate) fn postgres() -> Option<Self> {
         let made = AtomicU32::new(0);
-        if let Ok(url) = std::env::var("UMBEL_POSTGRES_URL") {
-            let admin = url.parse().expect("UMBEL_POSTGRES_URL is a URL");
+        if let Ok(url) = std::env::var("TEST_POSTGRES_URL") {
+            let admin = url.parse().expect("TEST_POSTGRES_URL is a URL");
             return Some(Self::Postgres { admin, server: None, made });
         }
         let server = Server::start()?;

@@ -31,7 +31,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A server that listens on a socket in its directory only, or nothing and a notice where there is no
-    /// PostgreSQL on this machine. With `UMBEL_POSTGRES_BIN` there must be one.
+    /// PostgreSQL on this machine. With `TEST_POSTGRES_BIN` there must be one.
     pub(crate) fn start() -> Option<Self> {
         let mut server = Self::prepare()?;
         server.go_on();
@@ -182,11 +182,11 @@ impl Drop for Server {
     }
 }
 
-/// Where the server's programs are: where `UMBEL_POSTGRES_BIN` says, on the path, or where Debian has them.
+/// Where the server's programs are: where `TEST_POSTGRES_BIN` says, on the path, or where Debian has them.
 fn binaries() -> Option<PathBuf> {
     let whole = |it: &PathBuf| it.join("initdb").exists() && it.join("postgres").exists();
-    if let Some(said) = std::env::var_os("UMBEL_POSTGRES_BIN").map(PathBuf::from) {
-        assert!(whole(&said), "UMBEL_POSTGRES_BIN names {}, without a server", said.display());
+    if let Some(said) = std::env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from) {
+        assert!(whole(&said), "TEST_POSTGRES_BIN names {}, without a server", said.display());
         return Some(said);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

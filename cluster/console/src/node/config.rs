@@ -22,8 +22,8 @@ const PREFIX: &str = "UMBEL_";
 /// Variables with the prefix that are not for the configuration.
 const OTHER_VARIABLES: [&str; 1] = ["state_dir"];
 
-/// Those that begin so are for the configuration of services.
-const OF_SERVICES: &str = "services_";
+/// Those that begin so are for the configurations of services and of modules' runtimes.
+const OF_OTHERS: [&str; 2] = ["services_", "runtime_"];
 
 /// How often the certificates' files are looked at again, unless it is said.
 const REREAD: Duration = Duration::from_secs(60);
@@ -94,7 +94,9 @@ impl Config {
             return Err(failure.at(&shown, &text, span));
         }
         let environment = Env::prefixed(PREFIX).ignore(&OTHER_VARIABLES);
-        let environment = environment.filter(|key| !key.starts_with(OF_SERVICES)).split("__");
+        let environment = environment
+            .filter(|key| !OF_OTHERS.iter().any(|prefix| key.starts_with(prefix)))
+            .split("__");
         Figment::from(Toml::string(&text)).merge(environment).extract().map_err(in_environment)
     }
 
