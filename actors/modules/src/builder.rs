@@ -174,16 +174,16 @@ impl RuntimeBuilder {
                 return Err(OrderError::Duplicate { module: name.clone() }.into());
             }
         }
+        made.retain(|(name, ..)| !elsewhere.contains(name));
+        let requires: Vec<_> =
+            made.iter().map(|(name, module, _)| (name.clone(), module.requires())).collect();
+        let order = order(&requires, &elsewhere)?;
         let may_have = |name: &&String| factories.contains_key(*name) || elsewhere.contains(*name);
         if let Some(unknown) = self.config.modules.keys().find(|name| !may_have(name)) {
             let known: BTreeSet<_> = factories.keys().chain(&elsewhere).cloned().collect();
             let known = known.into_iter().collect();
             return Err(BuildError::Section { module: unknown.clone(), known });
         }
-        made.retain(|(name, ..)| !elsewhere.contains(name));
-        let requires: Vec<_> =
-            made.iter().map(|(name, module, _)| (name.clone(), module.requires())).collect();
-        let order = order(&requires, &elsewhere)?;
         let mut modules: BTreeMap<_, _> =
             made.into_iter().map(|(name, module, _)| (name, module)).collect();
         let needs = modules.iter().find(|(_, module)| module.needs_database());

@@ -30,7 +30,8 @@ pub const ENVIRONMENT_PREFIX: &str = "UMBEL_RUNTIME_";
 /// # Ok::<(), umbel_modules::ConfigError>(())
 /// ```
 ///
-/// Keys that there are not are refused, with their line. So that no secret is printed by mistake,
+/// In the environment all is in upper case and has no hyphens: a module whose name has lower case letters, digits
+/// and `_` only can be set there. Keys that there are not are refused, with their line. So that no secret is printed by mistake,
 /// `Debug` shows the modules' sections by name only.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -80,7 +81,10 @@ pub struct HttpConfig {
     pub admin: Option<AdminConfig>,
 }
 
-/// Where the admin API of a runtime is.
+/// Where the admin API of a runtime is: `GET /modules` and `/modules/{name}` show modules, as
+/// [`ModuleView`](crate::ModuleView)s; `POST /modules/{name}/load`, `/reload` and `/unload` change them, and
+/// `/unload?cascade=true` unloads those that require the module as well. What is refused is answered as a problem
+/// (RFC 9457), with 404, 409 or 422.
 #[cfg(feature = "http")]
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]

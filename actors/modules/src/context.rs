@@ -27,7 +27,7 @@ pub struct ModuleContext {
 
 /// A module's configuration is not what it expects.
 ///
-/// Its text has the names of keys, and of what a key is one of, but not the values: not those that serde would
+/// Its text has the path to the key, and what was expected there, but not the values: not those that serde would
 /// repeat. What is a secret should be a [`Secret`](crate::Secret) all the same: errors that a type makes by
 /// itself are taken as they are, and `Debug` of a section's type shows what it has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -40,8 +40,12 @@ pub struct SectionError {
 }
 
 impl SectionError {
-    fn new(module: &str, why: &serde_json::Error) -> Self {
-        Self { module: module.to_owned(), why: umbel_secret::without_value(&why.to_string()) }
+    fn new(module: &str, why: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let said = umbel_secret::without_value(&why.inner().to_string());
+        let path = why.path().to_string();
+        // A dot is the whole section.
+        let why = if path == "." { said } else { format!("{path}: {said}") };
+        Self { module: module.to_owned(), why }
     }
 }
 
@@ -111,7 +115,8 @@ impl ModuleContext {
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, SectionError> {
         let section = self.runtime.config.modules.get(&*self.module);
         let section = section.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        serde_json::from_value(section).map_err(|why| SectionError::new(&self.module, &why))
+        serde_path_to_error::deserialize(section)
+            .map_err(|why| SectionError::new(&self.module, &why))
     }
 
     /// What a module that is required offers: that of its instance at this moment. Whoever keeps it

@@ -232,9 +232,9 @@ pub enum StartRuntimeError {
     #[cfg(feature = "http")]
     #[error(transparent)]
     Http(#[from] umbel_http::StartError),
-    /// The admin API would have no guard.
+    /// The admin API cannot be guarded by its token.
     #[cfg(feature = "http")]
-    #[error("the admin API's token guards nothing: {0}")]
+    #[error("the admin API cannot have this token: {0}")]
     Token(#[from] umbel_http::BearerError),
 }
 

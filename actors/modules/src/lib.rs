@@ -90,6 +90,11 @@
 //! | [`Event`], [`Events`], [`EventStream`] | telling whoever listens |
 //! | [`Directory`](umbel_services::Directory), [`EventBus`] | the seams to where services are found and events heard: one system, or a cluster's nodes by `umbel-cluster-modules` |
 //!
+//! # Features
+//! None is on by default. `http`: modules have [`routes`](Module#method.routes) on one server, and there is an admin
+//! API. `database`: the runtime has a database, and modules have [`migrations`](Module#method.migrations). Services
+//! are those of `umbel-services`, which a program with services depends on itself.
+//!
 //! # What is guaranteed
 //! A module is started when all that it requires is up, and stopped before any of it. One that fails
 //! beyond what it bears is started again, and so are those that were started after it (rest-for-one).

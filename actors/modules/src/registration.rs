@@ -59,6 +59,10 @@ impl Registration {
         let (module, generation) = (self.context.name(), self.context.generation());
         let host = host.instance(format!("{module}#{generation}"));
         if let Some(child) = self.context.services().child(host) {
+            if self.views.iter().any(|view| view.name() == child.view.name()) {
+                self.refuse(format!("it has two services '{}'", child.view.name()));
+                return self;
+            }
             self.children.push(child.spec.with_handle(()));
             self.views.push(child.view);
         }

@@ -102,7 +102,7 @@ async fn a_section_that_is_wrong_keeps_its_module_from_loading_and_says_why() {
     for (section, wanted) in [
         ("", "missing field `most_items`"),
         ("most_items = 1\nmost_item = 2", "unknown field `most_item`"),
-        ("most_items = 'many'", "invalid type"),
+        ("most_items = 'many'", "most_items: invalid type: string, expected u32"),
     ] {
         let config = parsed(&format!("[modules.ordering]\n{section}"), &[]);
         let started = Runtime::builder("shop").module(|| Configured).config(config).start().await;

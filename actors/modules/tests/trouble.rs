@@ -236,6 +236,26 @@ async fn a_reload_whose_module_fails_meanwhile_says_so() {
 }
 
 #[tokio::test]
+async fn a_module_has_one_service_of_a_name() {
+    struct Twice;
+    impl Module for Twice {
+        fn name(&self) -> &str {
+            "twice"
+        }
+        fn on_register(&self, module: &mut Registration) -> Result<(), Failure> {
+            let who = support::Who::new(module.context());
+            for who in [who.clone(), who] {
+                module.service(ServiceHost::new("same", move || who.clone()));
+            }
+            Ok(())
+        }
+    }
+    let started = Runtime::builder("shop").module(|| Twice).start().await;
+    let why = started.unwrap_err().to_string();
+    assert_eq!(why, "module 'twice' did not register: it has two services 'same'");
+}
+
+#[tokio::test]
 async fn a_service_is_of_one_module() {
     struct Named(&'static str);
     impl Module for Named {
@@ -315,4 +335,27 @@ async fn changes_that_wait_when_the_runtime_is_to_stop_are_not_made() {
     assert_eq!(reloads.load(Ordering::Relaxed), 1);
     assert_eq!(load.await.unwrap().unwrap_err().to_string(), "the runtime has stopped");
     drop(held);
+}
+
+#[tokio::test]
+async fn a_shutdown_takes_no_longer_than_it_may() {
+    let log = Log::default();
+    let (first, last) = (log.clone(), log.clone());
+    let runtime = Runtime::builder("shop")
+        .module(move || Part::new("infra", &[], &first))
+        .module(move || Part::new("catalog", &["infra"], &last).fault(Fault::ShutdownHangs))
+        .start()
+        .await
+        .unwrap();
+    let asking = runtime.clone();
+    let call = tokio::spawn(async move { asking.services().call("infra", support::Hang).await });
+    let view = runtime.services().service("infra");
+    let under_way = async {
+        while view.figures().await[0].1.as_ref().is_ok_and(|figures| figures.running == 0) {}
+    };
+    tokio::time::timeout(SOON, under_way).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    assert!(!runtime.shutdown(Duration::from_secs(1)).await, "something was cut off");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    call.await.unwrap().unwrap_err();
 }

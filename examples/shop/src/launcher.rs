@@ -76,6 +76,7 @@ impl Launcher {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let (mut running, mut inputs) = (Running::new(), Inputs::new());
         let outcome = self.work(&mut running, &mut inputs).await;
+        self.report.closing();
         // Their input ends, and so do they, all at once.
         drop(inputs);
         let ending = async { while running.join_next().await.is_some() {} };

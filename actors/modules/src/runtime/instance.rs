@@ -22,8 +22,9 @@ use crate::module::Made;
 use crate::offers::Offers;
 use crate::registration::Registration;
 
-/// How often a new instance is asked whether it is healthy.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// After how long a new instance that is not healthy is asked again, at first and at most.
+const LOOK_AFTER: Duration = Duration::from_millis(20);
+const LOOK_EVERY_MAX: Duration = Duration::from_millis(500);
 
 /// One instance of a module: what its `on_register` declared, as a supervisor that can be started.
 pub(crate) struct Instance {
@@ -155,12 +156,14 @@ impl Instance {
     /// What it said last.
     pub(super) async fn until_healthy(&self, within: Duration) -> Result<(), Failure> {
         let until = Instant::now() + within;
+        let mut pause = LOOK_AFTER;
         loop {
             match self.health().await {
                 Ok(()) => return Ok(()),
                 Err(why) if Instant::now() >= until => return Err(why),
-                Err(_) => sleep(LOOK_EVERY).await,
+                Err(_) => sleep(pause.min(until.saturating_duration_since(Instant::now()))).await,
             }
+            pause = (2 * pause).min(LOOK_EVERY_MAX);
         }
     }
 

@@ -262,7 +262,10 @@ impl Shared {
 
     /// Stops, by when that was said. Whether all has ended by itself.
     pub(super) async fn shut_down(self: &Arc<Self>) -> bool {
-        let until = (*self.stopping.borrow()).unwrap_or_else(Instant::now);
+        let now = Instant::now();
+        let end = (*self.stopping.borrow()).unwrap_or(now);
+        // The rest is for the modules' hooks.
+        let until = now + 3 * end.saturating_duration_since(now) / 4;
         let mut has_finished = true;
         #[cfg(feature = "http")]
         {
@@ -270,7 +273,7 @@ impl Shared {
         }
         let names: Vec<_> = self.table.load().iter().map(|loaded| loaded.name.clone()).collect();
         for module in names.iter().rev() {
-            let stopped = timeout_at(until + LAST_STOP, self.stop(module, until)).await;
+            let stopped = timeout_at(end, self.stop(module, until)).await;
             has_finished &= stopped.unwrap_or(false);
         }
         self.ended.send_if_modified(|ended| {
@@ -278,7 +281,7 @@ impl Shared {
             ended.get_or_insert(Ended::ShutDown);
             is_first
         });
-        let left = (until + LAST_STOP).saturating_duration_since(Instant::now());
+        let left = end.saturating_duration_since(Instant::now());
         has_finished &= self.supervisor.stop_within(left).await.is_clean();
         self.table.store(Arc::default());
         // The last: it may be it that has asked for this.

@@ -191,7 +191,7 @@ impl Caller {
         let picked = self.handles.wait(&self.system, &self.service, within, wanted).await;
         picked.ok_or_else(|| CallError::NotFound {
             service: self.service.to_string(),
-            waited: begun.elapsed(),
+            waited: Duration::from_millis(begun.elapsed().as_millis() as u64),
         })
     }
 

@@ -21,7 +21,12 @@ impl Report {
                 "event": "up", "process": part.name, "pid": pid, "modules": part.modules,
                 "http": ready.http, "admin": ready.admin,
             }),
-            || format!("{:<14} is up at http://{} with {modules}", part.name, ready.http),
+            || {
+                let admin =
+                    ready.admin.map(|admin| format!(", admin API at http://{admin}/modules"));
+                let admin = admin.unwrap_or_default();
+                format!("{:<14} is up at http://{} with {modules}{admin}", part.name, ready.http)
+            },
         );
     }
 
@@ -61,6 +66,10 @@ impl Report {
                 )
             },
         );
+    }
+
+    pub(super) fn closing(&self) {
+        self.tell(&json!({ "event": "closing" }), || "The shop closes.".to_owned());
     }
 
     pub(super) fn say(&self, what: &str, value: &Value) {
