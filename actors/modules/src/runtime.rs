@@ -66,7 +66,7 @@ pub enum Dependents {
 pub enum Ended {
     /// It was shut down.
     ShutDown,
-    /// Its modules failed more often than it [bears](RuntimeOptions::module_intensity), or its system was
+    /// Its modules failed more often than it [bears](crate::RuntimeOptions::module_intensity), or its system was
     /// shut down under it.
     Failed,
 }
@@ -204,7 +204,7 @@ impl Runtime {
     }
 
     /// Asks all loaded modules whether they can do their work, each for
-    /// [`RuntimeOptions::health`] at most.
+    /// [`RuntimeOptions::health`](crate::RuntimeOptions::health) at most.
     pub async fn health(&self) -> Vec<ModuleHealth> {
         self.shared.health().await
     }
@@ -267,7 +267,7 @@ impl Runtime {
         .unwrap_or(Err(LoadError::Stopped))
     }
 
-    /// Stops a module: it is given no more work, finishes what it has for [`RuntimeOptions::drain`] at most, and
+    /// Stops a module: it is given no more work, finishes what it has for [`RuntimeOptions::drain`](crate::RuntimeOptions::drain) at most, and
     /// is stopped. Returns what was unloaded, in this order. They can be loaded again.
     ///
     /// # Errors
