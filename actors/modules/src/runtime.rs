@@ -267,8 +267,9 @@ impl Runtime {
         .unwrap_or(Err(LoadError::Stopped))
     }
 
-    /// Stops a module: it is given no more work, finishes what it has for [`RuntimeOptions::drain`](crate::RuntimeOptions::drain) at most, and
-    /// is stopped. Returns what was unloaded, in this order. They can be loaded again.
+    /// Stops a module: it is given no more work, finishes what it has for
+    /// [`RuntimeOptions::drain`](crate::RuntimeOptions::drain) at most, and is stopped. Returns what was
+    /// unloaded, in this order. They can be loaded again.
     ///
     /// # Errors
     /// [`UnloadError`]; nothing was unloaded.
