@@ -98,18 +98,19 @@ impl Module for Fragile {
     }
 }
 
-/// Has an instance's actor fail, as soon as it is there.
+/// Has an instance's actor fail, as soon as it is there, and waits until it has.
 pub(crate) async fn fell(system: &System, instance: &str) {
     let name = format!("module/{instance}/faller");
     until("its actor is there", || system.whereis::<Fall>(&name).is_some()).await;
-    let _ = system.whereis::<Fall>(&name).unwrap().tell(Fall).await;
+    let faller = system.whereis::<Fall>(&name).unwrap();
+    let life = faller.watch();
+    let _ = faller.tell(Fall).await;
+    life.await;
 }
 
 /// Has an instance fail beyond what it bears.
 pub(crate) async fn broke(system: &System, instance: &str) {
     for _ in 0..2 {
         fell(system, instance).await;
-        // The next is told to the next life.
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
