@@ -153,6 +153,19 @@ async fn an_upgrade_may_move_its_routes() {
     assert_eq!(site.get("/shop/catalog/generation").await.0, StatusCode::NOT_FOUND);
 }
 
+#[tokio::test]
+async fn an_upgrade_that_cannot_move_its_routes_leaves_the_old_ones() {
+    let catalog = || Web { prefix: Some("/shop/a"), ..Web::new("catalog") };
+    let other = || Web { prefix: Some("/shop/b"), ..Web::new("other") };
+    let site = Site::start(Runtime::builder("shop").module(catalog).module(other)).await;
+    // It would have to lie over its own, which it may take away, and over another's.
+    let moved = || Web { prefix: Some("/shop"), ..Web::new("catalog") };
+    site.runtime.upgrade("catalog", moved).await.unwrap_err();
+    for path in ["/shop/a/generation", "/shop/b/generation"] {
+        assert_eq!(site.get(path).await, (StatusCode::OK, "1".to_owned()), "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_a_module_is_reloaded() {
     let site = Arc::new(Site::start(Runtime::builder("shop").module(|| Web::new("catalog"))).await);

@@ -48,14 +48,14 @@ struct Servers {
     admin: Option<HttpServer>,
 }
 
-/// Where a module's routes are mounted, if it has some, and of which instance they are.
-pub(crate) type Mount = Mutex<Option<(u64, Mounted)>>;
+/// Where a module's routes are mounted, if it has some, and which they are.
+pub(crate) type Mount = Mutex<Option<(Prepared, Mounted)>>;
 
-/// A router that is to be mounted.
+/// A router that is to be mounted. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     prefix: String,
     router: Router,
-    generation: u64,
 }
 
 impl Http {
@@ -88,8 +88,7 @@ impl Http {
             Some(layering) => layering(router),
             None => router,
         };
-        let (prefix, generation) = (instance.module.prefix(), instance.context.generation());
-        Ok(Some(Prepared { prefix, router, generation }))
+        Ok(Some(Prepared { prefix: instance.module.prefix(), router }))
     }
 
     /// Mounts what an instance has, in the place of what was mounted before. What was retired may have
@@ -103,42 +102,50 @@ impl Http {
         mount: &Mount,
         prepared: Option<Prepared>,
     ) -> Result<Requests, LoadError> {
-        let Some(Prepared { prefix, router, generation }) = prepared else {
-            return Ok(self.unmount(mount));
-        };
+        let Some(new) = prepared else { return Ok(self.unmount(mount)) };
         let mut place = mount.lock();
-        if let Some((of, mounted)) = place.as_mut()
-            && mounted.prefix() == prefix
+        if let Some((old, mounted)) = place.as_mut()
+            && old.prefix == new.prefix
         {
-            *of = generation;
-            return Ok(Requests { retired: Some(mounted.replace(router)) });
+            let retired = Some(mounted.replace(new.router.clone()));
+            *old = new;
+            return Ok(Requests { retired });
         }
         let wrong = |why: MountError| LoadError::Mount { module: module.to_owned(), why };
-        match self.routes.mount(&prefix, router.clone()) {
-            Ok(new) => {
-                let old = place.replace((generation, new));
+        let mounted = |one: &Prepared| self.routes.mount(&one.prefix, one.router.clone());
+        match mounted(&new) {
+            Ok(there) => {
+                let old = place.replace((new, there));
                 Ok(Requests { retired: old.map(|(_, mounted)| mounted.unmount()) })
             }
-            // What is in the way is its own: between the two nothing is there for a moment.
             Err(MountError::Taken { by, .. })
-                if place.as_ref().is_some_and(|(_, mounted)| mounted.prefix() == by) =>
+                if place.as_ref().is_some_and(|(old, _)| old.prefix == by) =>
             {
-                let retired = place.take().map(|(_, mounted)| mounted.unmount());
-                *place = Some((generation, self.routes.mount(&prefix, router).map_err(wrong)?));
+                // What is in the way is its own: between the two nothing is there for a moment.
+                let (old, there) = place.take().expect("it was just seen");
+                let retired = Some(there.unmount());
+                match mounted(&new) {
+                    Ok(there) => *place = Some((new, there)),
+                    Err(why) => {
+                        // Another's is in the way as well.
+                        let there = mounted(&old).expect("nobody else mounts meanwhile");
+                        *place = Some((old, there));
+                        return Err(wrong(why));
+                    }
+                }
                 Ok(Requests { retired })
             }
             Err(why) => Err(wrong(why)),
         }
     }
 
-    pub(super) fn unmount(&self, mount: &Mount) -> Requests {
-        Requests { retired: mount.lock().take().map(|(_, mounted)| mounted.unmount()) }
+    /// What is mounted.
+    pub(super) fn mounted(&self, mount: &Mount) -> Option<Prepared> {
+        mount.lock().as_ref().map(|(prepared, _)| prepared.clone())
     }
 
-    /// Whether what is mounted is this instance's, if something is.
-    pub(super) fn is_of(&self, mount: &Mount, instance: &Instance) -> bool {
-        let generation = instance.context.generation();
-        mount.lock().as_ref().is_none_or(|(of, _)| *of == generation)
+    pub(super) fn unmount(&self, mount: &Mount) -> Requests {
+        Requests { retired: mount.lock().take().map(|(_, mounted)| mounted.unmount()) }
     }
 
     /// Lets requests for modules end, and takes in no more. Whether all have ended, before `until`.

@@ -9,12 +9,11 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 use umbel_actors::supervision::Intensity;
-use umbel_actors::{ChildSpec, Supervisor};
+use umbel_actors::{ChildSpec, Restart, Supervisor};
 use umbel_services::{Failure, ServiceView};
 
 use super::Shared;
 use super::lifecycle::{Door, Lifecycle, Standing, Start};
-use super::loaded::INSTANCE;
 use super::pump::{Pump, Source, Subscribed};
 use crate::context::ModuleContext;
 use crate::error::LoadError;
@@ -113,9 +112,11 @@ impl Instance {
         child_name(self.name(), self.context.generation())
     }
 
+    /// Never started again by itself: its end is the module's, if it is the one that serves.
     pub(super) fn child(&self) -> ChildSpec<()> {
         let declaration = self.declaration.clone();
-        ChildSpec::supervisor(self.child_name(), move || declaration.clone()).restart(INSTANCE)
+        ChildSpec::supervisor(self.child_name(), move || declaration.clone())
+            .restart(Restart::Temporary)
     }
 
     pub(super) fn is_up(&self) -> bool {

@@ -8,9 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use umbel_actors::ractor::{ActorCell, SpawnErr};
-use umbel_actors::{
-    Actor, ActorProcessingErr, ActorRef, ChildSpec, Message, Restart, Strategy, Supervisor,
-};
+use umbel_actors::{Actor, ActorProcessingErr, ActorRef, ChildSpec, Message, Strategy, Supervisor};
 
 use super::Instance;
 #[cfg(feature = "http")]
@@ -159,6 +157,3 @@ impl Actor for Guard {
         Err("the instance that serves has ended".into())
     }
 }
-
-/// What a child of a holder is: it is not started again by itself.
-pub(super) const INSTANCE: Restart = Restart::Temporary;

@@ -61,9 +61,7 @@ impl Shared {
             return Err(if self.is_ending() { LoadError::Stopped } else { why });
         }
         instance.set_serves(true);
-        let mut table = Vec::clone(&self.table.load());
-        table.push(loaded);
-        self.table.store(Arc::new(table));
+        self.change_table(|table| table.push(loaded));
         self.tell(&module, 1, Change::Loaded);
         Ok(())
     }
@@ -97,11 +95,25 @@ impl Shared {
         let has_finished = finish(&instance, self.unmount(&loaded), until).await;
         self.tell_of_the_rest(&instance, has_finished);
         drop_child(&self.supervisor, module.to_owned()).await;
-        let mut table = Vec::clone(&self.table.load());
-        table.retain(|loaded| loaded.name != module);
-        self.table.store(Arc::new(table));
+        self.change_table(|table| table.retain(|loaded| loaded.name != module));
         self.tell(module, instance.context.generation(), Change::Unloaded);
         has_finished
+    }
+
+    /// Only what holds `changing` does.
+    fn change_table(&self, change: impl FnOnce(&mut Vec<Arc<Loaded>>)) {
+        let mut table = Vec::clone(&self.table.load());
+        change(&mut table);
+        self.table.store(Arc::new(table));
+    }
+
+    /// Notes how it has ended; false where that is noted already.
+    fn note_end(&self, how: Ended) -> bool {
+        self.ended.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            ended.get_or_insert(how);
+            is_first
+        })
     }
 
     /// Whether it stops, or its system does.
@@ -178,18 +190,20 @@ impl Shared {
             #[cfg(not(feature = "http"))]
             let requests = Requests::default();
             #[cfg(feature = "http")]
+            let before = self.http.mounted(&loaded.mount);
+            #[cfg(feature = "http")]
             let requests = self.http.mount(module, &loaded.mount, routes)?;
-            match loaded.switch(starts, &new, cell) {
-                true => Ok(requests),
-                false => Err(restarting()),
+            if loaded.switch(starts, &new, cell) {
+                return Ok(requests);
             }
+            #[cfg(feature = "http")]
+            self.http.mount(module, &loaded.mount, before)?;
+            Err(restarting())
         };
         let requests = match outcome.await {
             Ok(requests) => requests,
             Err(why) => {
                 new.withdraw().await;
-                #[cfg(feature = "http")]
-                self.mount_again(&loaded);
                 drop_child(&holder, new.child_name()).await;
                 // Whatever it was, that is why.
                 let why = if self.is_ending() { LoadError::Stopped.into() } else { why };
@@ -205,21 +219,6 @@ impl Shared {
         self.tell_of_the_rest(&old, has_finished);
         drop_child(&holder, old.child_name()).await;
         Ok(())
-    }
-
-    /// Mounts the routes of the instance that serves on, where those of a new one had been mounted.
-    #[cfg(feature = "http")]
-    fn mount_again(&self, loaded: &Loaded) {
-        let instance = loaded.current();
-        if !self.http.is_of(&loaded.mount, &instance) {
-            let mounted = self
-                .http
-                .prepare(&instance)
-                .and_then(|routes| self.http.mount(&loaded.name, &loaded.mount, routes));
-            if let Err(why) = mounted {
-                tracing::error!(target: "umbel::module", %why, "its routes are not mounted");
-            }
-        }
     }
 
     /// Starts an instance, or a module with it, within the time for that.
@@ -276,11 +275,7 @@ impl Shared {
             let stopped = timeout_at(end, self.stop(module, until)).await;
             has_finished &= stopped.unwrap_or(false);
         }
-        self.ended.send_if_modified(|ended| {
-            let is_first = ended.is_none();
-            ended.get_or_insert(Ended::ShutDown);
-            is_first
-        });
+        self.note_end(Ended::ShutDown);
         let left = end.saturating_duration_since(Instant::now());
         has_finished &= self.supervisor.stop_within(left).await.is_clean();
         self.table.store(Arc::default());
@@ -312,14 +307,9 @@ impl Shared {
     /// When the supervisor ends, nothing is loaded any more.
     pub(super) async fn forget_all_at_the_end(self: Arc<Self>) {
         self.supervisor.ended().await;
-        self.ended.send_if_modified(|ended| {
-            let is_first = ended.is_none();
-            if is_first {
-                tracing::error!(target: "umbel::module", runtime = %self.name, "its supervisor has ended: its modules failed too often, or its system was shut down");
-                *ended = Some(Ended::Failed);
-            }
-            is_first
-        });
+        if self.note_end(Ended::Failed) {
+            tracing::error!(target: "umbel::module", runtime = %self.name, "its supervisor has ended: its modules failed too often, or its system was shut down");
+        }
         // Changes that are under way see that it has ended.
         self.stopping.send_modify(|stopping| {
             stopping.get_or_insert_with(Instant::now);
