@@ -1,5 +1,7 @@
 //! What a file and the environment say of a runtime.
 
+#[path = "../../services/tests/page/mod.rs"]
+mod page;
 mod support;
 
 use serde::Deserialize;
@@ -145,22 +147,10 @@ async fn a_service_that_is_to_be_called_on_other_nodes_is_left_out_here() {
 
 #[test]
 fn every_test_that_the_comparison_names_is_there() {
-    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(crates.join("src/comparison.rs")).unwrap();
-    let quoted = page.split('`').skip(1).step_by(2);
-    let tests = quoted.filter_map(|quoted| quoted.split_once("::"));
-    let mut count = 0;
-    for (file, test) in tests.filter(|(file, _)| file.chars().all(char::is_lowercase)) {
-        let folder = match file {
-            "nodes" => "../../cluster/modules/tests",
-            "layouts" | "traces" => "../../examples/shop/tests",
-            "conformance" => "../database/tests",
-            _ => "tests",
-        };
-        let path = crates.join(folder).join(format!("{file}.rs"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
-        assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
-        count += 1;
-    }
-    assert!(count > 30, "{count}");
+    page::names_tests_that_are_there(env!("CARGO_MANIFEST_DIR"), |file| match file {
+        "nodes" => "../../cluster/modules/tests",
+        "layouts" | "traces" => "../../examples/shop/tests",
+        "conformance" => "../database/tests",
+        _ => "tests",
+    });
 }

@@ -1,32 +1,20 @@
 //! Modules on several nodes.
 
+#[path = "../../services/tests/cluster/mod.rs"]
+mod cluster;
 #[path = "../../../actors/modules/tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
 
+use cluster::Cluster;
 use support::{Ask, AskOther, Log, Part, Placed};
-use umbel_cluster::{Authority, IssueOptions, Node};
+use umbel_cluster::Node;
 use umbel_cluster_modules::OnNode;
 use umbel_modules::{Change, Dependents, ModuleState, Runtime, RuntimeBuilder};
 use umbel_services::CallError;
 
 const SOON: Duration = Duration::from_secs(5);
-
-struct Cluster(Authority);
-
-impl Cluster {
-    fn new() -> Self {
-        Self(Authority::create("shop".parse().unwrap()).unwrap())
-    }
-
-    async fn node(&self, name: &str, join: Option<&Node>) -> Node {
-        let credentials = self.0.issue(&name.parse().unwrap(), &IssueOptions::new()).unwrap();
-        let join = join.and_then(Node::address);
-        let node = Node::builder().credentials(credentials).listen("127.0.0.1:0").join(join);
-        node.start().await.unwrap()
-    }
-}
 
 fn part(
     name: &'static str,

@@ -1,5 +1,6 @@
 //! Services on several nodes.
 
+mod cluster;
 #[path = "../../../actors/services/tests/suite/mod.rs"]
 mod suite;
 #[path = "../../../actors/services/tests/support/mod.rs"]
@@ -8,9 +9,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::Cluster;
 use support::*;
 use tokio::task::JoinSet;
-use umbel_cluster::{Authority, IssueOptions, Node};
+use umbel_cluster::Node;
 use umbel_cluster_services::ClusterDirectory;
 use umbel_services::{
     CallError, CallOptions, ConfigFormat, Executed, HostOptions, Hosted, Policy, ServiceManager,
@@ -18,21 +20,6 @@ use umbel_services::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-struct Cluster(Authority);
-
-impl Cluster {
-    fn new() -> Self {
-        Self(Authority::create("shop".parse().unwrap()).unwrap())
-    }
-
-    async fn node(&self, name: &str, join: Option<&Node>) -> Node {
-        let credentials = self.0.issue(&name.parse().unwrap(), &IssueOptions::new()).unwrap();
-        let join = join.and_then(Node::address);
-        let node = Node::builder().credentials(credentials).listen("127.0.0.1:0").join(join);
-        node.start().await.unwrap()
-    }
-}
 
 fn services(node: &Node, options: ServiceOptions) -> ServiceManager {
     let builder = ServiceManager::builder(node.system()).directory(ClusterDirectory::new(node));
