@@ -102,11 +102,14 @@ impl Server {
         self.process = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
-    /// Ends it as its administrator would, with all of its connections (a fast shutdown).
+    /// Ends it as its administrator would, with all of its connections (a fast shutdown). One that has only
+    /// just begun to start may miss the signal, so it is told until it has ended.
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let _ = kill_process(Pid::from_child(&process), Signal::INT);
-            let _ = process.wait();
+            while process.try_wait().unwrap().is_none() {
+                let _ = kill_process(Pid::from_child(&process), Signal::INT);
+                std::thread::yield_now();
+            }
         }
     }
 
