@@ -220,13 +220,13 @@ impl NodeBuilder {
         {
             only_loopback(listen)?;
         }
+        let tcp = |credentials: &Credentials| {
+            Arc::new(TcpTransport::new(credentials).busy_poll(self.config.busy_poll))
+        };
         let transport: Arc<dyn Transport> = match (self.transport, self.credentials, &self.dev) {
             (Some(transport), _, _) => transport,
-            (None, Some(credentials), _) => Arc::new(TcpTransport::new(&credentials)),
-            (None, None, Some(name)) => {
-                let credentials = Credentials::development(&NodeName::new(name)?)?;
-                Arc::new(TcpTransport::new(&credentials))
-            }
+            (None, Some(credentials), _) => tcp(&credentials),
+            (None, None, Some(name)) => tcp(&Credentials::development(&NodeName::new(name)?)?),
             (None, None, None) => return Err(StartError::NoCredentials),
         };
         let endpoint = |setting, text: &str| endpoint(&*transport, setting, text);

@@ -37,6 +37,14 @@ pub struct NodeConfig {
     /// interrupted by it. Where that does not succeed, the link ends: at this age, or after twice the
     /// handshake deadline more where a replacement was under way.
     pub link_age_max: Duration,
+    /// Whether whoever waits for a connection looks again and again, instead of sleeping until the kernel
+    /// wakes it, where that is quicker: Linux calls it busy polling. Default: true.
+    ///
+    /// Where one message follows upon the other within 50 µs, it takes up to a core at either end, and a
+    /// question and its answer a third of the time that it takes to fall asleep and to be woken. Where
+    /// they come less often, or a machine's cores are busy with others, nothing is polled but for a trial
+    /// now and then; no wait is polled for longer than 200 µs. Of the node's own transport, by TCP.
+    pub busy_poll: bool,
 }
 
 impl Default for NodeConfig {
@@ -49,6 +57,7 @@ impl Default for NodeConfig {
             handshake_deadline: Duration::from_secs(5),
             handshakes_max: 64,
             link_age_max: Duration::from_secs(24 * 60 * 60),
+            busy_poll: true,
         }
     }
 }

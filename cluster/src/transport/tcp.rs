@@ -21,6 +21,9 @@ use super::{
 };
 use crate::certs::{CertsError, Credentials, Validity};
 use crate::tls::{TlsConfigs, certified_identity};
+use socket::{Socket, Surge};
+
+mod socket;
 
 /// How long, and for how many bytes, a refused peer is listened to so that our reason reaches it: closing
 /// a socket with unread bytes in it sends a reset, which may overtake the alert.
@@ -36,6 +39,7 @@ pub struct TcpTransport {
     identity: Identity,
     clock: Arc<dyn TimeProvider>,
     tls: Arc<ArcSwap<TlsConfigs>>,
+    surge: Option<Arc<Surge>>,
 }
 
 impl TcpTransport {
@@ -51,7 +55,15 @@ impl TcpTransport {
     pub fn with_clock(credentials: &Credentials, clock: Arc<dyn TimeProvider>) -> Self {
         let tls = TlsConfigs::new(credentials, Arc::clone(&clock));
         let tls = Arc::new(ArcSwap::from_pointee(tls));
-        Self { identity: credentials.identity().clone(), clock, tls }
+        let surge = Some(Arc::new(Surge::new()));
+        Self { identity: credentials.identity().clone(), clock, tls, surge }
+    }
+
+    /// Whether connections are polled where it pays: see [`NodeConfig::busy_poll`](crate::NodeConfig::busy_poll).
+    /// Default: true.
+    #[must_use]
+    pub fn busy_poll(self, busy_poll: bool) -> Self {
+        Self { surge: busy_poll.then(|| Arc::new(Surge::new())), ..self }
     }
 }
 
@@ -71,11 +83,12 @@ impl Transport for TcpTransport {
         address: &str,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
         let (address, tls) = (address.to_owned(), Arc::clone(&self.tls));
+        let surge = self.surge.clone();
         async move {
             let listening = async {
                 let listener = TcpListener::bind(&address).await?;
                 let address = listener.local_addr()?.to_string();
-                Ok(TlsListener { listener, address, tls })
+                Ok(TlsListener { listener, address, tls, surge })
             };
             match listening.await {
                 Ok(listener) => Ok(Box::new(listener) as Box<dyn Listener>),
@@ -96,7 +109,7 @@ impl Transport for TcpTransport {
     }
 
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>> {
-        dial(address.to_owned(), Arc::clone(&self.tls)).boxed()
+        dial(address.to_owned(), Arc::clone(&self.tls), self.surge.clone()).boxed()
     }
 
     fn bulk_on_thread(&self) -> bool {
@@ -133,6 +146,7 @@ struct TlsListener {
     listener: TcpListener,
     address: String,
     tls: Arc<ArcSwap<TlsConfigs>>,
+    surge: Option<Arc<Surge>>,
 }
 
 impl Listener for TlsListener {
@@ -146,7 +160,8 @@ impl Listener for TlsListener {
                 match self.listener.accept().await {
                     Ok((stream, from)) => {
                         let from = from.to_string();
-                        let handshake = accept(stream, from.clone(), Arc::clone(&self.tls));
+                        let (tls, surge) = (Arc::clone(&self.tls), self.surge.clone());
+                        let handshake = accept(stream, from.clone(), tls, surge);
                         return Ok(Incoming::new(from, handshake.boxed()));
                     }
                     // The dialler was gone before we looked: nothing is wrong with the listener.
@@ -165,12 +180,13 @@ impl Listener for TlsListener {
 async fn dial(
     address: String,
     tls: Arc<ArcSwap<TlsConfigs>>,
+    surge: Option<Arc<Surge>>,
 ) -> Result<Connection, TransportError> {
     let connecting = async {
         let stream = TcpStream::connect(&address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::from(stream.peer_addr()?.ip());
-        Ok((stream, name))
+        Ok((Socket::new(stream, surge), name))
     };
     let (stream, name) = match connecting.await {
         Ok(connected) => connected,
@@ -191,10 +207,12 @@ async fn accept(
     stream: TcpStream,
     address: String,
     tls: Arc<ArcSwap<TlsConfigs>>,
+    surge: Option<Arc<Surge>>,
 ) -> Result<Connection, TransportError> {
     if let Err(source) = stream.set_nodelay(true) {
         return Err(TransportError::Lost { address, source });
     }
+    let stream = Socket::new(stream, surge);
     let tls = tls.load_full();
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
     match acceptor.accept(stream).into_fallible().await {
@@ -220,7 +238,7 @@ fn proven(chain: Option<&[CertificateDer<'static>]>, tls: &TlsConfigs) -> (Ident
 
 /// What a failed handshake means. The alert, if there is one, was written by then; this makes sure that
 /// the peer can read it.
-async fn refuse(address: &str, error: io::Error, mut stream: TcpStream) -> TransportError {
+async fn refuse(address: &str, error: io::Error, mut stream: Socket) -> TransportError {
     let error = TransportError::from_io(address, error);
     if matches!(error, TransportError::CertificateRefused { .. } | TransportError::Tls { .. }) {
         let lingering = async {

@@ -66,6 +66,7 @@ pub(crate) struct Bounds {
     handshake_deadline: Option<Span>,
     handshakes_max: Option<usize>,
     link_age_max: Option<Span>,
+    busy_poll: Option<bool>,
     frame_bytes_max: Option<usize>,
     bulk_bytes_min: Option<usize>,
     message_bytes_max: Option<usize>,
@@ -199,6 +200,7 @@ impl Bounds {
         set(&mut config.peers.ping_interval, self.ping_interval);
         set(&mut config.handshake_deadline, self.handshake_deadline);
         set(&mut config.link_age_max, self.link_age_max);
+        config.busy_poll = self.busy_poll.unwrap_or(config.busy_poll);
         config.handshakes_max = self.handshakes_max.unwrap_or(config.handshakes_max);
         config.frame_bytes_max = self.frame_bytes_max.unwrap_or(config.frame_bytes_max);
         config.bulk_bytes_min = self.bulk_bytes_min.unwrap_or(config.bulk_bytes_min);
@@ -258,6 +260,7 @@ mod tests {
         assert_eq!(shown.handshake_deadline, default.handshake_deadline);
         assert_eq!(shown.handshakes_max, default.handshakes_max);
         assert_eq!(shown.link_age_max, default.link_age_max);
+        assert_eq!(shown.busy_poll, default.busy_poll);
         assert_eq!(example.log.as_deref(), Config::default().log().ok());
     }
 }
