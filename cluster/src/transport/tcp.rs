@@ -186,7 +186,7 @@ async fn dial(
         let stream = TcpStream::connect(&address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::from(stream.peer_addr()?.ip());
-        Ok((Socket::new(stream, surge), name))
+        Ok((Socket::new(stream), name))
     };
     let (stream, name) = match connecting.await {
         Ok(connected) => connected,
@@ -195,7 +195,10 @@ async fn dial(
     let tls = tls.load_full();
     let connector = TlsConnector::from(Arc::clone(&tls.client));
     match connector.connect(name, stream).into_fallible().await {
-        Ok(stream) => {
+        Ok(mut stream) => {
+            if let Some(surge) = surge {
+                stream.get_mut().0.let_poll(surge);
+            }
             let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
             Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }
@@ -212,11 +215,14 @@ async fn accept(
     if let Err(source) = stream.set_nodelay(true) {
         return Err(TransportError::Lost { address, source });
     }
-    let stream = Socket::new(stream, surge);
+    let stream = Socket::new(stream);
     let tls = tls.load_full();
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
     match acceptor.accept(stream).into_fallible().await {
-        Ok(stream) => {
+        Ok(mut stream) => {
+            if let Some(surge) = surge {
+                stream.get_mut().0.let_poll(surge);
+            }
             let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
             Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }

@@ -18,15 +18,19 @@ mod busy_poll;
 mod surge;
 
 /// A TCP connection. Whoever waits to read from it sleeps until the kernel wakes it, or looks again and
-/// again where that is quicker, as [`BusyPoll`] has it.
+/// again where it is [let](Self::let_poll) and that is quicker, as [`BusyPoll`] has it.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Stream,
-    busy_poll: BusyPoll,
-    /// That of its node; none where its reader always sleeps.
-    surge: Option<Arc<Surge>>,
+    polling: Option<Polling>,
     /// Somebody waits until it can be written to.
     write_waits: bool,
+}
+
+#[derive(Debug)]
+struct Polling {
+    busy_poll: BusyPoll,
+    surge: Arc<Surge>,
 }
 
 #[derive(Debug)]
@@ -42,29 +46,33 @@ enum Stream {
 }
 
 impl Socket {
-    /// Its reader stays awake where that is quicker, unless there is no `surge`, and while it is on.
-    pub(super) fn new(stream: TcpStream, surge: Option<Arc<Surge>>) -> Self {
-        let (stream, busy_poll) = (Stream::Watched(stream), BusyPoll::new());
-        Self { stream, busy_poll, surge, write_waits: false }
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream: Stream::Watched(stream), polling: None, write_waits: false }
+    }
+
+    /// From now on its reader stays awake where that is quicker, but not during a surge of its node. For the
+    /// connections of peers that have proved who they are: it takes a core.
+    pub(super) fn let_poll(&mut self, surge: Arc<Surge>) {
+        self.polling = Some(Polling { busy_poll: BusyPoll::new(), surge });
     }
 
     /// Nothing is there to be read: whether to look again at once.
     fn stays_awake(&mut self) -> bool {
-        let Some(surge) = &self.surge else { return false };
+        let Some(Polling { busy_poll, surge }) = &mut self.polling else { return false };
         let now = Instant::now();
         // It is for the kernel to wake whoever waits to write.
-        !self.write_waits && !surge.is_on(now) && self.busy_poll.idle(now)
+        !self.write_waits && !surge.is_on(now) && busy_poll.idle(now)
     }
 
     fn has_read(&mut self, bytes: usize) {
-        if let Some(surge) = &self.surge {
-            self.busy_poll.busy(Instant::now);
+        if let Some(Polling { busy_poll, surge }) = &mut self.polling {
+            busy_poll.busy(Instant::now);
             surge.moved(bytes);
         }
     }
 
     fn has_written(&self, bytes: usize) {
-        if let Some(surge) = &self.surge {
+        if let Some(Polling { surge, .. }) = &self.polling {
             surge.moved(bytes);
         }
     }

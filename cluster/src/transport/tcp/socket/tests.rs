@@ -12,8 +12,10 @@ async fn pair(awake: bool) -> (Socket, Socket) {
     let dialled = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
     let (dialled, accepted) = tokio::join!(dialled, listener.accept());
     let end = |stream| {
-        let surge = awake.then(|| Arc::new(Surge::new()));
-        Socket { busy_poll: BusyPoll::always(), ..Socket::new(stream, surge) }
+        let mut socket = Socket::new(stream);
+        socket.polling =
+            awake.then(|| Polling { busy_poll: BusyPoll::always(), surge: Arc::new(Surge::new()) });
+        socket
     };
     (end(dialled.unwrap()), end(accepted.unwrap().0))
 }
