@@ -40,10 +40,13 @@ pub struct NodeConfig {
     /// Whether whoever waits for a connection looks again and again, instead of sleeping until the kernel
     /// wakes it, where that is quicker: Linux calls it busy polling. Default: true.
     ///
-    /// Where one message follows upon the other within 50 µs, it takes up to a core at either end, and a
-    /// question and its answer a third of the time that it takes to fall asleep and to be woken. Where
-    /// they come less often, or a machine's cores are busy with others, nothing is polled but for a trial
-    /// now and then; no wait is polled for longer than 200 µs. Of the node's own transport, by TCP.
+    /// Where one message follows upon the other within 50 µs, a question and its answer then take a third
+    /// of their time or less, and each end uses a core, and up to one more, for as long as that goes on.
+    /// Where they come less often, nothing is polled but for a trial now and then. No wait is polled for
+    /// longer than 200 µs, and none for half a second after 16 KiB or more were moved in one go. A handler
+    /// that keeps its thread for long without awaiting keeps the connection waiting that is polled on it.
+    ///
+    /// Of the node's own transport, by TCP; another one is to be told itself.
     pub busy_poll: bool,
 }
 

@@ -38,17 +38,25 @@ impl Subject for InMemory {
 }
 
 /// TCP, with an authority for each cluster.
-#[derive(Default)]
-struct OverTcp(Mutex<BTreeMap<String, Authority>>);
+struct OverTcp {
+    busy_poll: bool,
+    authorities: Mutex<BTreeMap<String, Authority>>,
+}
+
+impl OverTcp {
+    fn new(busy_poll: bool) -> Self {
+        Self { busy_poll, authorities: Mutex::default() }
+    }
+}
 
 impl Subject for OverTcp {
     fn transport(&self, cluster: &str, node: &str) -> Arc<dyn Transport> {
-        let mut authorities = self.0.lock().unwrap();
+        let mut authorities = self.authorities.lock().unwrap();
         let authority = authorities
             .entry(cluster.to_owned())
             .or_insert_with(|| Authority::create(cluster.parse().unwrap()).unwrap());
         let credentials = authority.issue(&node.parse().unwrap(), &IssueOptions::new()).unwrap();
-        Arc::new(TcpTransport::new(&credentials))
+        Arc::new(TcpTransport::new(&credentials).busy_poll(self.busy_poll))
     }
 
     fn any_address(&self) -> String {
@@ -63,10 +71,12 @@ async fn a_memory_network_does_what_every_transport_must() {
 
 #[tokio::test]
 async fn tcp_with_tls_does_what_every_transport_must() {
-    conformance::run(&OverTcp::default()).await;
+    for busy_poll in [true, false] {
+        conformance::run(&OverTcp::new(busy_poll)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tcp_with_tls_does_so_on_several_threads_too() {
-    conformance::run(&OverTcp::default()).await;
+    conformance::run(&OverTcp::new(true)).await;
 }

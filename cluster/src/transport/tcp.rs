@@ -39,7 +39,8 @@ pub struct TcpTransport {
     identity: Identity,
     clock: Arc<dyn TimeProvider>,
     tls: Arc<ArcSwap<TlsConfigs>>,
-    surge: Option<Arc<Surge>>,
+    busy_poll: bool,
+    surge: Arc<Surge>,
 }
 
 impl TcpTransport {
@@ -55,15 +56,20 @@ impl TcpTransport {
     pub fn with_clock(credentials: &Credentials, clock: Arc<dyn TimeProvider>) -> Self {
         let tls = TlsConfigs::new(credentials, Arc::clone(&clock));
         let tls = Arc::new(ArcSwap::from_pointee(tls));
-        let surge = Some(Arc::new(Surge::new()));
-        Self { identity: credentials.identity().clone(), clock, tls, surge }
+        let (identity, surge) = (credentials.identity().clone(), Arc::new(Surge::new()));
+        Self { identity, clock, tls, busy_poll: true, surge }
     }
 
     /// Whether connections are polled where it pays: see [`NodeConfig::busy_poll`](crate::NodeConfig::busy_poll).
     /// Default: true.
     #[must_use]
     pub fn busy_poll(self, busy_poll: bool) -> Self {
-        Self { surge: busy_poll.then(|| Arc::new(Surge::new())), ..self }
+        Self { busy_poll, ..self }
+    }
+
+    /// None where connections are not to be polled.
+    fn surge(&self) -> Option<Arc<Surge>> {
+        self.busy_poll.then(|| Arc::clone(&self.surge))
     }
 }
 
@@ -83,7 +89,7 @@ impl Transport for TcpTransport {
         address: &str,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
         let (address, tls) = (address.to_owned(), Arc::clone(&self.tls));
-        let surge = self.surge.clone();
+        let surge = self.surge();
         async move {
             let listening = async {
                 let listener = TcpListener::bind(&address).await?;
@@ -109,7 +115,7 @@ impl Transport for TcpTransport {
     }
 
     fn dial(&self, address: &str) -> BoxFuture<'static, Result<Connection, TransportError>> {
-        dial(address.to_owned(), Arc::clone(&self.tls), self.surge.clone()).boxed()
+        dial(address.to_owned(), Arc::clone(&self.tls), self.surge()).boxed()
     }
 
     fn bulk_on_thread(&self) -> bool {

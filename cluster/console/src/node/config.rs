@@ -263,4 +263,11 @@ mod tests {
         assert_eq!(shown.busy_poll, default.busy_poll);
         assert_eq!(example.log.as_deref(), Config::default().log().ok());
     }
+
+    #[test]
+    fn what_is_set_is_used() {
+        let set: Bounds = toml::from_str("busy_poll = false\nhandshakes_max = 7").unwrap();
+        let config = set.node_config();
+        assert!(!config.busy_poll && config.handshakes_max == 7);
+    }
 }

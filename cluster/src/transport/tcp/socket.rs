@@ -1,7 +1,7 @@
 //! A TCP connection whose reader may stay awake.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream as PolledStream};
+use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -40,8 +40,12 @@ enum Stream {
     /// Whoever reads looks by itself, which tokio's stream does not before the kernel has told. And the
     /// kernel tells nothing: another worker waits for what it says, and would wake for each arrival, in
     /// vain.
-    Polled(PolledStream),
-    /// It could not be made the one or the other.
+    ///
+    /// Whoever finds nothing to read here is woken to look again, once: a task that is woken and does not
+    /// look is not woken by what comes.
+    Polled(std::net::TcpStream),
+    /// It could not be made the one or the other, as where the kernel watches no more descriptors for this
+    /// user. To those who hold it, the connection has broken.
     Lost,
 }
 
@@ -67,13 +71,13 @@ impl Socket {
     fn has_read(&mut self, bytes: usize) {
         if let Some(Polling { busy_poll, surge }) = &mut self.polling {
             busy_poll.busy(Instant::now);
-            surge.moved(bytes);
+            surge.moved(bytes, Instant::now);
         }
     }
 
     fn has_written(&self, bytes: usize) {
         if let Some(Polling { surge, .. }) = &self.polling {
-            surge.moved(bytes);
+            surge.moved(bytes, Instant::now);
         }
     }
 
@@ -81,13 +85,15 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         watched: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-        polled: impl Fn(&PolledStream) -> io::Result<usize>,
+        polled: impl Fn(&std::net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         while let Stream::Polled(stream) = &self.stream {
+            let budget = ready!(coop::poll_proceed(cx));
             match polled(stream) {
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 Err(why) if why.kind() == ErrorKind::WouldBlock => self.stream.watch()?,
                 wrote => {
+                    budget.made_progress();
                     self.has_written(*wrote.as_ref().unwrap_or(&0));
                     return Poll::Ready(wrote);
                 }
@@ -111,7 +117,7 @@ impl Stream {
         Ok(())
     }
 
-    fn poll(&mut self) -> io::Result<()> {
+    fn unwatch(&mut self) -> io::Result<()> {
         if let Self::Watched(stream) = std::mem::replace(self, Self::Lost) {
             *self = Self::Polled(stream.into_std()?);
         }
@@ -120,7 +126,7 @@ impl Stream {
 }
 
 fn lost() -> io::Error {
-    ErrorKind::NotConnected.into()
+    io::Error::other("the kernel could not be told to watch it, or to leave off")
 }
 
 impl AsyncRead for Socket {
@@ -137,14 +143,14 @@ impl AsyncRead for Socket {
                         self.has_read(buffer.filled().len() - before);
                         return Poll::Ready(read);
                     }
-                    Poll::Pending if self.stays_awake() => self.stream.poll()?,
+                    Poll::Pending if self.stays_awake() => self.stream.unwatch()?,
                     Poll::Pending => return Poll::Pending,
                 },
                 Stream::Polled(stream) => {
-                    // As tokio's stream does, it takes part in the budget of its task.
-                    ready!(pin!(coop::consume_budget()).poll(cx));
+                    let budget = ready!(coop::poll_proceed(cx));
                     match stream.read(buffer.initialize_unfilled()) {
                         Ok(bytes) => {
+                            budget.made_progress();
                             self.has_read(bytes);
                             buffer.advance(bytes);
                             return Poll::Ready(Ok(()));
@@ -155,7 +161,9 @@ impl AsyncRead for Socket {
                         }
                         Err(_) if self.stays_awake() => {
                             // Polled once, it wakes this task when all others that can run have run.
-                            let _ = pin!(yield_now()).poll(cx);
+                            if pin!(yield_now()).poll(cx).is_ready() {
+                                cx.waker().wake_by_ref();
+                            }
                             return Poll::Pending;
                         }
                         Err(_) => self.stream.watch()?,
@@ -200,7 +208,11 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Watched(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Polled(stream) => Poll::Ready(stream.shutdown(Shutdown::Write)),
+            Stream::Polled(stream) => Poll::Ready(match stream.shutdown(Shutdown::Write) {
+                // As tokio has it: the other end was quicker.
+                Err(why) if why.kind() == ErrorKind::NotConnected => Ok(()),
+                done => done,
+            }),
             Stream::Lost => Poll::Ready(Err(lost())),
         }
     }

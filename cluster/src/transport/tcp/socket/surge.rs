@@ -19,7 +19,7 @@ pub(in crate::transport::tcp) struct Surge {
 }
 
 /// What is much: a whole record of TLS. Parts of large messages are written four at a time, and read one by
-/// one; what is written and read of small ones is less.
+/// one. A message of that size over a data lane counts, too, and as many small ones in one go.
 const BYTES_MIN: usize = 16 * 1024;
 
 /// How long it counts: as it takes to encode a large message, which needs a core before any of its bytes
@@ -32,9 +32,9 @@ impl Surge {
     }
 
     /// So many bytes were moved at once.
-    pub(super) fn moved(&self, bytes: usize) {
+    pub(super) fn moved(&self, bytes: usize, now: impl FnOnce() -> Instant) {
         if bytes >= BYTES_MIN {
-            self.last.store(self.nanos(Instant::now()).max(1), Ordering::Relaxed);
+            self.last.store(self.nanos(now()).max(1), Ordering::Relaxed);
         }
     }
 
@@ -57,10 +57,10 @@ mod tests {
         let surge = Surge::new();
         let now = Instant::now();
         assert!(!surge.is_on(now));
-        surge.moved(BYTES_MIN - 1);
+        surge.moved(BYTES_MIN - 1, || now);
         assert!(!surge.is_on(now));
-        surge.moved(BYTES_MIN);
+        surge.moved(BYTES_MIN, || now);
         assert!(surge.is_on(now));
-        assert!(!surge.is_on(Instant::now() + LASTS));
+        assert!(!surge.is_on(now + LASTS));
     }
 }

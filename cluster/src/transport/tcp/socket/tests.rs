@@ -24,6 +24,16 @@ async fn within<F: Future>(work: F) -> F::Output {
     timeout(Duration::from_secs(60), work).await.expect("it hangs")
 }
 
+/// Waits to read, in vain, until it does so in this way.
+async fn wait_until(socket: &mut Socket, way: impl Fn(&Stream) -> bool) {
+    let waiting = std::future::poll_fn(|cx| {
+        let (mut byte, mut socket) = ([0], Pin::new(&mut *socket));
+        assert!(socket.as_mut().poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending());
+        if way(&socket.stream) { Poll::Ready(()) } else { Poll::Pending }
+    });
+    within(waiting).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_to_and_fro_arrives_whether_its_reader_sleeps_or_not() {
     for awake in [false, true] {
@@ -83,13 +93,14 @@ async fn what_does_not_fit_waits_for_room_and_arrives_in_order() {
 #[tokio::test]
 async fn an_end_that_is_dropped_with_something_unread_is_an_error_at_the_other() {
     for awake in [false, true] {
-        let (mut here, there) = pair(awake).await;
-        here.write_all(b"unread").await.unwrap();
-        if let Stream::Watched(stream) = &there.stream {
-            stream.peek(&mut [0]).await.unwrap();
-        }
+        let (mut here, mut there) = pair(awake).await;
+        there.write_all(b"first").await.unwrap();
+        within(here.read_exact(&mut [0; 5])).await.unwrap();
+        here.write_all(b"read, unread").await.unwrap();
+        within(there.read_exact(&mut [0; 4])).await.unwrap();
         drop(there);
         let why = within(here.read(&mut [0])).await.unwrap_err();
+        assert_eq!(matches!(here.stream, Stream::Polled(_)), awake);
         assert_eq!(why.kind(), ErrorKind::ConnectionReset);
     }
 }
@@ -99,10 +110,39 @@ async fn who_polls_lets_others_run_on_its_thread() {
     let (mut here, mut there) = pair(true).await;
     // All on one thread: the answer comes from a task that has to be let run.
     let answer = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
         there.write_u8(7).await.unwrap();
         there
     });
     assert_eq!(within(here.read_u8()).await.unwrap(), 7);
     within(answer).await.unwrap();
+}
+
+#[tokio::test]
+async fn in_a_surge_who_polls_falls_asleep_and_wakes_by_what_comes() {
+    let (mut here, mut there) = pair(true).await;
+    let surge = here.polling.as_ref().unwrap().surge.clone();
+    wait_until(&mut here, |stream| matches!(stream, Stream::Polled(_))).await;
+    surge.moved(1 << 20, Instant::now);
+    wait_until(&mut here, |stream| matches!(stream, Stream::Watched(_))).await;
+    there.write_u8(7).await.unwrap();
+    assert_eq!(within(here.read_u8()).await.unwrap(), 7);
+}
+
+#[test]
+fn one_that_is_polled_goes_on_in_another_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (mut here, mut there) = first.block_on(pair(true));
+    first.block_on(wait_until(&mut here, |stream| matches!(stream, Stream::Polled(_))));
+    drop(first);
+    runtime().block_on(async {
+        here.polling = None;
+        wait_until(&mut here, |stream| matches!(stream, Stream::Watched(_))).await;
+        there.stream.unwatch().unwrap();
+        there.write_u8(7).await.unwrap();
+        assert_eq!(within(here.read_u8()).await.unwrap(), 7);
+    });
 }
