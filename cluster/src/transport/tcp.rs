@@ -202,9 +202,7 @@ async fn dial(
     let connector = TlsConnector::from(Arc::clone(&tls.client));
     match connector.connect(name, stream).into_fallible().await {
         Ok(mut stream) => {
-            if let Some(surge) = surge {
-                stream.get_mut().0.let_poll(surge);
-            }
+            stream.get_mut().0.let_poll(surge);
             let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
             Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }
@@ -226,9 +224,7 @@ async fn accept(
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
     match acceptor.accept(stream).into_fallible().await {
         Ok(mut stream) => {
-            if let Some(surge) = surge {
-                stream.get_mut().0.let_poll(surge);
-            }
+            stream.get_mut().0.let_poll(surge);
             let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
             Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }

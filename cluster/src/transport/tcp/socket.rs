@@ -54,10 +54,11 @@ impl Socket {
         Self { stream: Stream::Watched(stream), polling: None, write_waits: false }
     }
 
-    /// From now on its reader stays awake where that is quicker, but not during a surge of its node. For the
-    /// connections of peers that have proved who they are: it takes a core.
-    pub(super) fn let_poll(&mut self, surge: Arc<Surge>) {
-        self.polling = Some(Polling { busy_poll: BusyPoll::new(), surge });
+    /// From now on its reader stays awake where that is quicker, but not during a surge of its node; where
+    /// there is none to know of, never. For the connections of peers that have proved who they are: it takes
+    /// a core.
+    pub(super) fn let_poll(&mut self, surge: Option<Arc<Surge>>) {
+        self.polling = surge.map(|surge| Polling { busy_poll: BusyPoll::new(), surge });
     }
 
     /// Nothing is there to be read: whether to look again at once.
@@ -65,7 +66,11 @@ impl Socket {
         let Some(Polling { busy_poll, surge }) = &mut self.polling else { return false };
         let now = Instant::now();
         // It is for the kernel to wake whoever waits to write.
-        !self.write_waits && !surge.is_on(now) && busy_poll.idle(now)
+        if self.write_waits || surge.is_on(now) {
+            busy_poll.forget_wait();
+            return false;
+        }
+        busy_poll.idle(now)
     }
 
     fn has_read(&mut self, bytes: usize) {

@@ -100,6 +100,11 @@ impl BusyPoll {
         wait.is_awake
     }
 
+    /// Whoever waits may not stay awake, whatever would pay: this wait is not judged.
+    pub(super) fn forget_wait(&mut self) {
+        self.wait = None;
+    }
+
     /// Something was read.
     pub(super) fn busy(&mut self, now: impl FnOnce() -> Instant) {
         let Some(mut wait) = self.wait.take() else { return };
@@ -246,6 +251,21 @@ mod tests {
             waits.wait(40);
         }
         assert!((0..1000).all(|_| waits.wait_at_work(40, 30) > 0));
+    }
+
+    #[test]
+    fn a_wait_that_may_not_be_polled_is_not_taken_for_other_work() {
+        let mut waits = Waits::new();
+        for _ in 0..100 {
+            waits.wait(15);
+        }
+        for _ in 0..1000 {
+            assert!(waits.busy_poll.idle(waits.now));
+            waits.busy_poll.forget_wait();
+            waits.now += Duration::from_millis(5);
+            waits.busy_poll.busy(|| waits.now);
+        }
+        assert_eq!(waits.wait(15), 15);
     }
 
     #[test]
