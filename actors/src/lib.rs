@@ -68,6 +68,7 @@ mod kept;
 mod managed;
 mod message;
 mod outgoing;
+mod pace;
 mod parcel;
 mod pulse;
 #[doc(hidden)]

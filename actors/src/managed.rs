@@ -12,6 +12,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use crate::backlog::{Backlog, Row};
 use crate::hooks::{self, Surroundings};
 use crate::message::Message;
+use crate::pace::Pace;
 use crate::parcel::{self, Arrival, Entry};
 use crate::reply;
 use crate::slot::{Incarnation, Slot, SlotOwner};
@@ -158,6 +159,7 @@ impl<A: Actor<Msg: Message>> Managed<A> {
     ) -> Result<(), ActorProcessingErr> {
         let mut contents = (message, arrival);
         let mut row = Row::new(backlog);
+        let mut pace = None::<Pace>;
         for left in (0..backlog.in_a_row_max()).rev() {
             let (message, arrival) = contents;
             let myself = myself.clone();
@@ -166,13 +168,18 @@ impl<A: Actor<Msg: Message>> Managed<A> {
             if hook.has_begun() {
                 hook.await?;
             }
+            // Who never waits must keep neither its thread nor a kill waiting.
+            if let Some(pace) = &mut pace {
+                for _ in 0..pace.units(left == 0) {
+                    tokio::task::coop::consume_budget().await;
+                }
+            }
             if left == 0 {
                 break;
             }
-            // Who never waits must keep neither its thread nor a kill waiting.
-            tokio::task::coop::consume_budget().await;
             let Some(next) = row.next() else { return Ok(()) };
             contents = parcel::open(next);
+            pace.get_or_insert_with(Pace::begin);
         }
         row.pause(|contents| self.incarnation().lead(contents));
         Ok(())
