@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use umbel_protocol::Identity;
@@ -29,6 +29,10 @@ mod socket;
 /// a socket with unread bytes in it sends a reset, which may overtake the alert.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
+
+/// The bytes that are taken from the kernel at once, four records of TLS: rustls asks for 4 KiB a time, and
+/// for what a record lacks then, which is four or five system calls a record.
+const READ_BYTES: usize = 64 * 1024;
 
 /// A node's transport over TCP, encrypted and authenticated both ways by TLS 1.3.
 ///
@@ -192,7 +196,7 @@ async fn dial(
         let stream = TcpStream::connect(&address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::from(stream.peer_addr()?.ip());
-        Ok((Socket::new(stream), name))
+        Ok((buffered(stream), name))
     };
     let (stream, name) = match connecting.await {
         Ok(connected) => connected,
@@ -202,7 +206,7 @@ async fn dial(
     let connector = TlsConnector::from(Arc::clone(&tls.client));
     match connector.connect(name, stream).into_fallible().await {
         Ok(mut stream) => {
-            stream.get_mut().0.let_poll(surge);
+            stream.get_mut().0.get_mut().let_poll(surge);
             let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
             Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }
@@ -219,17 +223,21 @@ async fn accept(
     if let Err(source) = stream.set_nodelay(true) {
         return Err(TransportError::Lost { address, source });
     }
-    let stream = Socket::new(stream);
+    let stream = buffered(stream);
     let tls = tls.load_full();
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
     match acceptor.accept(stream).into_fallible().await {
         Ok(mut stream) => {
-            stream.get_mut().0.let_poll(surge);
+            stream.get_mut().0.get_mut().let_poll(surge);
             let (peer, proof) = proven(stream.get_ref().1.peer_certificates(), &tls);
             Ok(Connection { stream: Box::new(stream), peer, address, proof: Some(proof) })
         }
         Err((error, stream)) => Err(refuse(&address, error, stream).await),
     }
+}
+
+fn buffered(stream: TcpStream) -> BufReader<Socket> {
+    BufReader::with_capacity(READ_BYTES, Socket::new(stream))
 }
 
 /// Whom a finished handshake has proved to be there, and by what.
@@ -246,7 +254,7 @@ fn proven(chain: Option<&[CertificateDer<'static>]>, tls: &TlsConfigs) -> (Ident
 
 /// What a failed handshake means. The alert, if there is one, was written by then; this makes sure that
 /// the peer can read it.
-async fn refuse(address: &str, error: io::Error, mut stream: Socket) -> TransportError {
+async fn refuse(address: &str, error: io::Error, mut stream: BufReader<Socket>) -> TransportError {
     let error = TransportError::from_io(address, error);
     if matches!(error, TransportError::CertificateRefused { .. } | TransportError::Tls { .. }) {
         let lingering = async {
