@@ -9,10 +9,10 @@ use crate::kept::Contents;
 /// The bytes that may wait for an actor's next life, each message counted as its encoding and
 /// [`MESSAGE_COSTS_BYTES`] more: a quarter of a link's usual window, so that an actor which takes long
 /// to come back does not use up what its senders' nodes may send to all others.
-const WAITING_BYTES_MAX: usize = 256 << 10;
+const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// What a message takes beside its encoding; as the links count it.
-const MESSAGE_COSTS_BYTES: usize = 256;
+const MESSAGE_COSTS_BYTES: usize = 1280;
 
 /// What came over links for an actor that was between two lives, in its order: the next life gets it.
 ///

@@ -106,8 +106,8 @@ async fn it_is_bounded_and_what_is_beyond_is_refused() {
         waiting += 1;
         assert!(waiting < 1000, "it grows without a bound");
     }
-    // 256 KiB, each message with 256 bytes beside its own.
-    assert!((200..=256 * 1024 / 1256).contains(&waiting), "{waiting}");
+    // 1 MiB, each message with 1,280 bytes beside its own.
+    assert!((440..=1024 * 1024 / 2280).contains(&waiting), "{waiting}");
     assert_eq!(bench.deliver(waiting, 1000), Err(Unanswered::Restarting));
     tokio::time::sleep(2 * AWAY).await;
     assert_eq!(*bench.written.lock(), (0..waiting).collect::<Vec<_>>());

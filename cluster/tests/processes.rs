@@ -235,7 +235,7 @@ async fn a_sender_to_a_stopped_process_waits_and_its_memory_stays_flat() {
             Ok(()) => sent += 1,
             Err(why) => break why,
         }
-        // Well beyond the window of 1 MiB, at some ten bytes a message.
+        // Well beyond the window of 4 MiB, at more than a kibibyte a message.
         assert!(sent < 1_000_000, "nothing bounds what is in flight");
         if sent.is_multiple_of(1024) {
             tokio::task::yield_now().await;

@@ -105,7 +105,7 @@ async fn stalled_actors_keep_only_their_own_senders_waiting() {
         assert!(matches!(worker.try_tell(work()), Err(TellError::Full(_))));
         stalled.push((gate, worker, sent));
     }
-    // Ten windows for the other one.
+    // More than five windows for the other one.
     for _ in 0..10_000 {
         busy.tell(work()).await.unwrap();
     }

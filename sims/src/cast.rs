@@ -65,7 +65,7 @@ pub(crate) const LIMITS: Limits = Limits {
     unread: 512,
     control_bytes: 256 << 10,
     // The credit that a peer gives which does not read, and a frame.
-    data_bytes: 2 << 20,
+    data_bytes: 5 << 20,
     asks_per_link: 64,
     entries_per_life: PLAYERS as u64,
     topics: 1,

@@ -41,7 +41,7 @@ pub(crate) const ORDERS: &str = "orders";
 /// How much may pile up at a node of the office. What else nodes are bound to holds as well.
 pub(crate) const LIMITS: Limits = Limits {
     unread: 256,
-    data_bytes: 2 << 20,
+    data_bytes: 5 << 20,
     asks_per_link: 256,
     // Two instances of each service, while one takes the place of the other, and one to spare.
     entries_per_life: 6,

@@ -17,6 +17,7 @@ use super::*;
 use crate::lane::frame::{Frame, FrameError};
 use crate::lane::home::Publication;
 use crate::lane::inbound::LENT_BYTES_MAX;
+use crate::lane::outbox::MESSAGE_COSTS_BYTES;
 
 pub(in crate::lane) const SCHEMA: u32 = 7;
 /// The number of the one actor here.
@@ -451,8 +452,8 @@ async fn credit_comes_back_when_messages_are_taken_and_not_before() {
     let opening = bench.frame().await.unwrap();
     assert_eq!(Frame::read(&opening), Ok(Frame::Credit { granted: WINDOW_BYTES }));
     let one = message(KEEPER, 100, &[]);
-    // Less than the share of one actor.
-    let many = one.repeat(WINDOW_BYTES as usize / 8 / one.len());
+    // Half of the window: nobody is paused.
+    let many = one.repeat(WINDOW_BYTES as usize / 2 / (one.len() + MESSAGE_COSTS_BYTES as usize));
     bench.send(&many).await;
     assert_eq!(bench.frame().await, None, "credit came for what lies in a mailbox");
     // Some of them share a charge: none is lost, and none counts twice.

@@ -38,11 +38,9 @@ pub(super) struct Driver {
     peer_done: bool,
     /// The last receiver: messages come in runs.
     last: Option<(u64, Arc<dyn Deliver>)>,
-    /// The bytes of messages that came since the lane opened.
-    received: u64,
-    /// Of these, what the run's next charge has to cover.
-    owed: u32,
     accounts: Accounts,
+    /// Of the bytes of messages that came, what the run's next charge has to cover.
+    owed: u32,
 }
 
 /// Why a lane ended.
@@ -113,7 +111,6 @@ impl Driver {
             yielded: false,
             peer_done: false,
             last: None,
-            received: 0,
             owed: 0,
         }
     }
@@ -184,7 +181,7 @@ impl Driver {
             }
             Ok(())
         });
-        self.lane.inbound.has_received(self.received);
+        self.lane.inbound.has_received(self.accounts.received());
         self.input = input;
         self.input.copy_within(taken..self.filled, 0);
         self.filled -= taken;
@@ -263,6 +260,7 @@ impl Driver {
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 let owed = std::mem::take(&mut self.owed);
                 let charge = Charge::new(self.lane.inbound.clone(), owed);
+                self.accounts.make_room();
                 let lane = &self.lane;
                 let limits = lane.limits;
                 let publication = Publication { topic, schema, payload, limits };
@@ -289,10 +287,10 @@ impl Driver {
     fn receive(&mut self, bytes: usize) -> Result<(), LaneEnd> {
         let overdraft = 64 * self.lane.frame_bytes_max as u64;
         let granted = self.lane.inbound.granted();
-        if self.received > granted.saturating_add(overdraft) {
+        if self.accounts.received() > granted.saturating_add(overdraft) {
             return Err(LaneEnd::CreditExceeded);
         }
-        self.received += bytes as u64 + MESSAGE_COSTS_BYTES;
+        self.accounts.receive(bytes as u64 + MESSAGE_COSTS_BYTES);
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //! | 1 message | flags, `var` actor, fingerprint (4), the correlation ids if flagged, fields if flagged, payload |
 //! | 2 answer | flags, `var` correlation, the correlation ids if flagged, fields if flagged, payload |
 //! | 3 refusal | `var` correlation, why |
-//! | 4 credit | total granted since the lane opened (8): bytes of messages and publications as whole frames, and 256 more for each |
+//! | 4 credit | total granted since the lane opened (8): bytes of messages and publications as whole frames, and 1,280 more for each |
 //! | 5 cancel | `var` correlation |
 //! | 6 publication | flags, `var` length and topic, fingerprint (4), fields if flagged, payload |
 //! | 7 undelivered | `var` actor, why |

@@ -62,9 +62,9 @@ impl Ordered {
     }
 }
 
-/// The actors that a peer may have paused at once. What it may hold in mailboxes is not enough for
-/// more than a fifth of that (see [`super::inbound`]).
-pub(crate) const PAUSED_MAX: usize = 128;
+/// The actors that a peer may have paused at once. What it may hold in mailboxes is enough for a sixth of
+/// that (see [`super::inbound`]): some eighty, of which each holds half a share at least.
+pub(crate) const PAUSED_MAX: usize = 512;
 
 /// The peer has paused more actors than can hold anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

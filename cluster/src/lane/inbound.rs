@@ -6,20 +6,34 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use umbel_actors::wire::{Charge, Credit};
 
 use super::data::DataLane;
 use super::frame;
 
-/// The bytes of messages that a peer may have waiting in our mailboxes, over one lane. Four times
-/// what a 10 Gbit/s link carries in a round trip of 0.2 ms; with small messages some 3,700 of them,
-/// as each costs [`MESSAGE_COSTS_BYTES`](super::outbox::MESSAGE_COSTS_BYTES) beside its own.
-pub(super) const WINDOW_BYTES: u64 = 1 << 20;
+/// The bytes of messages that a peer may have waiting in our mailboxes, over one lane. More than a 10 Gbit/s
+/// link carries in 3 ms. As each costs [`MESSAGE_COSTS_BYTES`](super::outbox::MESSAGE_COSTS_BYTES) beside its
+/// own, that is some 3,200 small messages, and 1,800 of 1 KiB: with more of those that are small, they fall
+/// out of the cache (14,000 were a tenth slower); with 800 of 1 KiB a sender waited for what had just gone.
+pub(super) const WINDOW_BYTES: u64 = 4 << 20;
 
-/// One actor's share of the window. When more than this lies in its mailbox, its senders are paused,
-/// until half of it is left.
-pub(super) const SHARE_BYTES: u64 = WINDOW_BYTES / 2;
+/// A grant goes out for so much that is released: it costs a frame, and a peer may send that much less
+/// meanwhile.
+const GRANT_BYTES: u64 = WINDOW_BYTES / 8;
+
+/// When more than this of the window is used up, it is [short](Inbound::is_short). A peer that may send
+/// nothing more has used up all of it but less than a grant, so it has always come to that before.
+const SHORT_BYTES: u64 = WINDOW_BYTES / 16 * 13;
+
+/// Where the window is short, senders to the actor in whose mailbox most lies are paused, if that is more than
+/// this, until half of it is left; so are, short or not, those to an actor with more than [`SHORT_BYTES`].
+///
+/// Where that was done when half of the window lay in one mailbox, it came over an actor that takes all there
+/// is as fast as it can, too: both ends then waited for one another in turn, for a fifth of the rate.
+pub(super) const SHARE_BYTES: u64 = WINDOW_BYTES / 8;
+
+const _: () = assert!(SHORT_BYTES + GRANT_BYTES < WINDOW_BYTES);
 
 /// What lies in the mailboxes of paused actors is lent by the lane, so that it keeps nobody else
 /// waiting: at most so much, which is enough for four actors that take nothing at all. All mailboxes
@@ -90,6 +104,11 @@ impl Inbound {
         self.received.load(Ordering::SeqCst) < bytes
     }
 
+    /// Whether a peer that has sent so many bytes since the lane opened may send little more.
+    fn is_short(&self, received: u64) -> bool {
+        received.saturating_sub(self.released.load(Ordering::Relaxed)) > SHORT_BYTES
+    }
+
     /// Lends as much of `bytes` as can be.
     fn lend(&self, bytes: u64) -> u64 {
         let lent = self.lent.load(Ordering::Relaxed);
@@ -103,12 +122,9 @@ impl Inbound {
         let released = self.released.fetch_add(bytes, Ordering::AcqRel) + bytes;
         let grant = released + WINDOW_BYTES;
         let granted = self.granted.load(Ordering::Acquire);
-        // One grant for each quarter window: it costs a frame.
-        if grant >= granted + WINDOW_BYTES / 4
-            && self
-                .granted
-                .compare_exchange(granted, grant, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        // The larger one counts, whoever says it first.
+        if grant >= granted + GRANT_BYTES
+            && self.granted.fetch_max(grant, Ordering::AcqRel) < grant
             && let Some(lane) = self.lane.upgrade()
         {
             lane.exempt(|buffer| {
@@ -143,27 +159,44 @@ struct Held {
     bytes: u64,
     /// Of these, what is lent.
     lent: u64,
-    paused: bool,
+    /// Senders are paused until no more than this is left.
+    paused_until: Option<u64>,
 }
 
 impl Account {
-    /// A charge for `bytes` that go into the actor's mailbox now.
-    pub(super) fn charge(self: &Arc<Self>, bytes: u32) -> Charge {
+    /// A charge for `bytes` that go into the actor's mailbox now; and what lies there.
+    fn charge(self: &Arc<Self>, bytes: u32) -> (Charge, u64) {
         let mut held = self.held.lock();
         held.bytes += u64::from(bytes);
-        if !held.paused && held.bytes > SHARE_BYTES {
-            held.paused = true;
-            self.inbound.say(|buffer| {
-                frame::pause(buffer, self.actor);
-            });
+        let all = held.bytes;
+        if held.paused_until.is_some() {
+            self.lend(held);
         }
-        let lent = if held.paused { self.inbound.lend(held.bytes - held.lent) } else { 0 };
+        (Charge::new(self.clone(), bytes), all)
+    }
+
+    /// What lies in the mailbox of an actor that is not paused.
+    fn held_unpaused(&self) -> u64 {
+        let held = self.held.lock();
+        if held.paused_until.is_some() { 0 } else { held.bytes }
+    }
+
+    fn pause(&self) {
+        let mut held = self.held.lock();
+        held.paused_until = Some(held.bytes.min(SHORT_BYTES) / 2);
+        self.inbound.say(|buffer| {
+            frame::pause(buffer, self.actor);
+        });
+        self.lend(held);
+    }
+
+    fn lend(&self, mut held: MutexGuard<'_, Held>) {
+        let lent = self.inbound.lend(held.bytes - held.lent);
         held.lent += lent;
         drop(held);
         if lent > 0 {
             self.inbound.release_all(lent);
         }
-        Charge::new(self.clone(), bytes)
     }
 }
 
@@ -172,10 +205,10 @@ impl Credit for Account {
         let bytes = u64::from(bytes);
         let mut held = self.held.lock();
         held.bytes -= bytes;
+        let left = held.bytes;
         let repaid = bytes.min(held.lent);
         held.lent -= repaid;
-        if held.paused && held.bytes <= SHARE_BYTES / 2 {
-            held.paused = false;
+        if held.paused_until.take_if(|until| left <= *until).is_some() {
             self.inbound.say(|buffer| {
                 frame::resume(buffer, self.actor);
             });
@@ -196,25 +229,68 @@ pub(super) struct Accounts {
     by_actor: BTreeMap<u64, Arc<Account>>,
     /// When so many are kept, those that hold nothing are forgotten.
     sweep_at: usize,
+    /// Those in whose mailboxes more than a share lay when something came for them last, and others.
+    large: Vec<Arc<Account>>,
+    /// The bytes of messages that came since the lane opened.
+    received: u64,
     /// The last one: messages come in runs.
     last: Option<Arc<Account>>,
 }
 
 impl Accounts {
     pub(super) fn new(inbound: Arc<Inbound>) -> Self {
-        Self { inbound, by_actor: BTreeMap::new(), sweep_at: 0, last: None }
+        Self {
+            inbound,
+            by_actor: BTreeMap::new(),
+            sweep_at: 0,
+            large: Vec::new(),
+            received: 0,
+            last: None,
+        }
+    }
+
+    /// So many bytes of a message have come.
+    pub(super) fn receive(&mut self, bytes: u64) {
+        self.received += bytes;
+    }
+
+    /// The bytes of messages that came since the lane opened.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// A charge for `bytes` that go into this actor's mailbox now.
     pub(super) fn charge(&mut self, actor: u64, bytes: u32) -> Charge {
-        match &self.last {
-            Some(account) if account.actor == actor => account.charge(bytes),
+        let account = match &self.last {
+            Some(account) if account.actor == actor => account,
             _ => {
                 let account = self.account(actor);
-                let charge = account.charge(bytes);
-                self.last = Some(account);
-                charge
+                self.last.insert(account)
             }
+        };
+        let (charge, held) = account.charge(bytes);
+        if held > SHARE_BYTES && !self.large.iter().any(|large| large.actor == actor) {
+            self.large.push(account.clone());
+        }
+        if held > SHORT_BYTES || self.inbound.is_short(self.received) {
+            self.pause_largest();
+        }
+        charge
+    }
+
+    /// Something came that goes into no mailbox, and takes of the window all the same.
+    pub(super) fn make_room(&mut self) {
+        if self.inbound.is_short(self.received) {
+            self.pause_largest();
+        }
+    }
+
+    fn pause_largest(&mut self) {
+        // The window, and what is lent, bound how many there are: some forty.
+        self.large.retain(|account| account.held.lock().bytes > SHARE_BYTES);
+        let largest = self.large.iter().max_by_key(|account| account.held_unpaused());
+        if let Some(largest) = largest.filter(|account| account.held_unpaused() > SHARE_BYTES) {
+            largest.pause();
         }
     }
 

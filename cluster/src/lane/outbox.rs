@@ -38,13 +38,14 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LaneClosed;
 
-/// What a message costs its receiver beside the bytes of its frame, while it lies in a mailbox:
-/// ractor's envelope there, and the boxes that it points at. It is charged like bytes.
+/// What a message counts for beside the bytes of its frame, while it lies in a mailbox. A part of the
+/// protocol: both ends count with it.
 ///
-/// Without it, the credit of 1 MiB was 36,000 messages of 16 bytes: by this count 10 MiB of memory,
-/// and 30 ms of waiting in the mailbox of an actor that is kept busy, where now there are 2 to 3. The
-/// rate is the same, within what a busy machine lets one see.
-pub(crate) const MESSAGE_COSTS_BYTES: u64 = 256;
+/// In memory it is less: ractor's envelope, and the boxes that it points at, some 256 bytes. But without it,
+/// the credit of 4 MiB would be 140,000 messages of 16 bytes, and 100 ms of waiting in the mailbox of an actor
+/// that is kept busy, where now there are 1 to 3; for a rate that is lower, since what waits there falls out
+/// of the cache.
+pub(crate) const MESSAGE_COSTS_BYTES: u64 = 1280;
 
 /// The buffer keeps at most this much room between bursts.
 const KEPT_BYTES: usize = 256 * 1024;
