@@ -5,14 +5,12 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use crate::kept::Contents;
+use crate::wire::MESSAGE_COSTS_BYTES;
 
 /// The bytes that may wait for an actor's next life, each message counted as its encoding and
 /// [`MESSAGE_COSTS_BYTES`] more: a quarter of a link's usual window, so that an actor which takes long
 /// to come back does not use up what its senders' nodes may send to all others.
 const WAITING_BYTES_MAX: usize = 1 << 20;
-
-/// What a message takes beside its encoding; as the links count it.
-const MESSAGE_COSTS_BYTES: usize = 1280;
 
 /// What came over links for an actor that was between two lives, in its order: the next life gets it.
 ///
@@ -60,7 +58,7 @@ impl<M> Arrivals<M> {
     ) -> Result<(), NotTaken<M>> {
         let mut waiting = self.0.lock();
         let Err((contents, barrier)) = send(contents) else { return Ok(()) };
-        let bytes = bytes + MESSAGE_COSTS_BYTES;
+        let bytes = bytes + MESSAGE_COSTS_BYTES as usize;
         match barrier {
             Barrier::Gone => Err(NotTaken::Gone(contents)),
             Barrier::Absent if waiting.bytes + bytes > WAITING_BYTES_MAX => {

@@ -260,6 +260,7 @@ impl Driver {
                 self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
                 let owed = std::mem::take(&mut self.owed);
                 let charge = Charge::new(self.lane.inbound.clone(), owed);
+                // It goes into no mailbox, and takes of the window all the same.
                 self.accounts.make_room();
                 let lane = &self.lane;
                 let limits = lane.limits;

@@ -9,6 +9,8 @@ use std::thread::ThreadId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::inbound::{LENT_BYTES_MAX, SHARE_BYTES, WINDOW_BYTES};
+
 /// To whom nothing may be sent over a lane just now, though there is credit: actors whose share of
 /// the lane is used up, and, for one who has sent a large message that is under way still, its
 /// receiver.
@@ -65,6 +67,8 @@ impl Ordered {
 /// The actors that a peer may have paused at once. What it may hold in mailboxes is enough for a sixth of
 /// that (see [`super::inbound`]): some eighty, of which each holds half a share at least.
 pub(crate) const PAUSED_MAX: usize = 512;
+
+const _: () = assert!((WINDOW_BYTES + LENT_BYTES_MAX) / (SHARE_BYTES / 2) <= PAUSED_MAX as u64 / 6);
 
 /// The peer has paused more actors than can hold anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

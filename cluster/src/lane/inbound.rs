@@ -164,18 +164,17 @@ struct Held {
 }
 
 impl Account {
-    /// A charge for `bytes` that go into the actor's mailbox now; and what lies there.
-    fn charge(self: &Arc<Self>, bytes: u32) -> (Charge, u64) {
+    /// A charge for `bytes` that go into the actor's mailbox now.
+    fn charge(self: &Arc<Self>, bytes: u32) -> Charge {
         let mut held = self.held.lock();
         held.bytes += u64::from(bytes);
-        let all = held.bytes;
         if held.paused_until.is_some() {
             self.lend(held);
         }
-        (Charge::new(self.clone(), bytes), all)
+        Charge::new(self.clone(), bytes)
     }
 
-    /// What lies in the mailbox of an actor that is not paused.
+    /// What lies in the actor's mailbox; nothing, where it is paused.
     fn held_unpaused(&self) -> u64 {
         let held = self.held.lock();
         if held.paused_until.is_some() { 0 } else { held.bytes }
@@ -229,7 +228,8 @@ pub(super) struct Accounts {
     by_actor: BTreeMap<u64, Arc<Account>>,
     /// When so many are kept, those that hold nothing are forgotten.
     sweep_at: usize,
-    /// Those in whose mailboxes more than a share lay when something came for them last, and others.
+    /// All in whose mailboxes more than a share lies, and a few in which it did. The window, and what is lent,
+    /// bound how many there are: some forty.
     large: Vec<Arc<Account>>,
     /// The bytes of messages that came since the lane opened.
     received: u64,
@@ -268,28 +268,28 @@ impl Accounts {
                 self.last.insert(account)
             }
         };
-        let (charge, held) = account.charge(bytes);
+        let charge = account.charge(bytes);
+        let held = account.held_unpaused();
         if held > SHARE_BYTES && !self.large.iter().any(|large| large.actor == actor) {
+            self.large.retain(|large| large.held.lock().bytes > SHARE_BYTES);
             self.large.push(account.clone());
         }
-        if held > SHORT_BYTES || self.inbound.is_short(self.received) {
-            self.pause_largest();
+        if held > SHORT_BYTES {
+            account.pause();
+        } else {
+            self.make_room();
         }
         charge
     }
 
-    /// Something came that goes into no mailbox, and takes of the window all the same.
-    pub(super) fn make_room(&mut self) {
-        if self.inbound.is_short(self.received) {
-            self.pause_largest();
+    /// Something came: where the window is short, pauses the actor in whose mailbox most of it lies.
+    pub(super) fn make_room(&self) {
+        if !self.inbound.is_short(self.received) {
+            return;
         }
-    }
-
-    fn pause_largest(&mut self) {
-        // The window, and what is lent, bound how many there are: some forty.
-        self.large.retain(|account| account.held.lock().bytes > SHARE_BYTES);
-        let largest = self.large.iter().max_by_key(|account| account.held_unpaused());
-        if let Some(largest) = largest.filter(|account| account.held_unpaused() > SHARE_BYTES) {
+        let held = self.large.iter().map(|account| (account.held_unpaused(), account));
+        let largest = held.max_by_key(|(held, _)| *held);
+        if let Some((_, largest)) = largest.filter(|(held, _)| *held > SHARE_BYTES) {
             largest.pause();
         }
     }

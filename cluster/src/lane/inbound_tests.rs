@@ -143,6 +143,25 @@ fn an_actor_that_is_slow_holds_no_more_than_the_window_and_what_was_under_way() 
 }
 
 #[test]
+fn what_comes_still_for_one_that_is_paused_has_no_other_paused() {
+    let mut accounts = accounts();
+    let _much = come(&mut accounts, 1, SHORT_BYTES as u32 + 1);
+    assert_eq!(accounts.by_actor[&1].held_unpaused(), 0);
+    let _some = come(&mut accounts, 2, SHARE_BYTES as u32 + 1);
+    let _more = come(&mut accounts, 1, 1);
+    assert_eq!(accounts.by_actor[&2].held_unpaused(), SHARE_BYTES + 1);
+}
+
+#[test]
+fn those_that_held_much_once_are_forgotten() {
+    let mut accounts = accounts();
+    for actor in 0..1000 {
+        drop(come(&mut accounts, actor, SHARE_BYTES as u32 + 1));
+    }
+    assert_eq!(accounts.large.len(), 1);
+}
+
+#[test]
 fn who_may_still_send_much_is_not_paused() {
     let mut accounts = accounts();
     let inbound = accounts.inbound.clone();

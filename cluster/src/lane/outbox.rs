@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+pub(crate) use umbel_actors::wire::MESSAGE_COSTS_BYTES;
 
 /// What waits to be written to a lane: callers append whole frames, the lane's task takes all at
 /// once.
@@ -37,15 +38,6 @@ struct State {
 /// The lane is closed: nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LaneClosed;
-
-/// What a message counts for beside the bytes of its frame, while it lies in a mailbox. A part of the
-/// protocol: both ends count with it.
-///
-/// In memory it is less: ractor's envelope, and the boxes that it points at, some 256 bytes. But without it,
-/// the credit of 4 MiB would be 140,000 messages of 16 bytes, and 100 ms of waiting in the mailbox of an actor
-/// that is kept busy, where now there are 1 to 3; for a rate that is lower, since what waits there falls out
-/// of the cache.
-pub(crate) const MESSAGE_COSTS_BYTES: u64 = 1280;
 
 /// The buffer keeps at most this much room between bursts.
 const KEPT_BYTES: usize = 256 * 1024;
