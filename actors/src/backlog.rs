@@ -64,6 +64,33 @@ impl<M> Backlog<M> {
         lead(contents).inspect_err(|_| self.state.lock().has_lead = false)
     }
 
+    /// Has a run of messages wait, or the first of them lead by `lead`, as [`Self::push`] does. Those are left in
+    /// `run` that are not let in, where the actor has ended.
+    pub(crate) fn push_run(
+        &self,
+        run: &mut VecDeque<Contents<M>>,
+        lead: impl FnOnce(Contents<M>) -> Result<(), M>,
+    ) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        let first = if state.has_lead { None } else { run.pop_front() };
+        state.has_lead |= first.is_some();
+        let behind = run.len();
+        state.waiting.append(run);
+        drop(state);
+        let Some(first) = first else { return };
+        let entry = first.entry;
+        let Err(message) = lead(first) else { return };
+        let mut state = self.state.lock();
+        state.has_lead = false;
+        // Nothing waits where none leads: what came meanwhile is behind these.
+        let behind = behind.min(state.waiting.len());
+        run.push_back(Contents { message, entry, charge: None, extra: None });
+        run.extend(state.waiting.drain(..behind));
+    }
+
     /// Takes all that wait into `taken`, which is empty; `false` where there are none, and the next to
     /// come leads.
     fn take(&self, taken: &mut VecDeque<Contents<M>>) -> bool {
@@ -164,12 +191,25 @@ mod tests {
         let left: Vec<_> = backlog.close().into_iter().map(|it| it.message).collect();
         assert_eq!(left, [2, 3]);
         assert_eq!(backlog.push(contents(4), |_| unreachable!()), Err(4));
+        assert_eq!(rest_of(&backlog, 5..7, |_| unreachable!()), [5, 6]);
+    }
+
+    /// What is not let in of a run.
+    fn rest_of(
+        backlog: &Backlog<u32>,
+        run: std::ops::Range<u32>,
+        lead: impl FnOnce(Contents<u32>) -> Result<(), u32>,
+    ) -> Vec<u32> {
+        let mut run: VecDeque<_> = run.map(contents).collect();
+        backlog.push_run(&mut run, lead);
+        run.into_iter().map(|it| it.message).collect()
     }
 
     #[test]
     fn a_message_that_ractor_refuses_comes_back_and_does_not_lead() {
         let backlog = Backlog::new(NonZeroUsize::new(4).unwrap()).unwrap();
         assert_eq!(backlog.push(contents(1), |lead| Err(lead.message)), Err(1));
+        assert_eq!(rest_of(&backlog, 1..4, |lead| Err(lead.message)), [1, 2, 3]);
         let mut mailbox = Mailbox::default();
         backlog.push(contents(2), |lead| mailbox.lead(lead)).unwrap();
         assert_eq!(mailbox.0, Some(2));
@@ -178,6 +218,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Act {
         Push,
+        /// Pushes so many at once.
+        PushRun(u32),
         /// Handles the lead, and of those behind it so many; killed after so many, if at all.
         Handle {
             killed_after: Option<usize>,
@@ -191,6 +233,7 @@ mod tests {
             acts in prop::collection::vec(
                 prop_oneof![
                     3 => Just(Act::Push),
+                    1 => (0..6_u32).prop_map(Act::PushRun),
                     2 => prop::option::of(0..4_usize)
                         .prop_map(|killed_after| Act::Handle { killed_after }),
                 ],
@@ -206,6 +249,12 @@ mod tests {
                         let told = backlog.push(contents(pushed), |lead| mailbox.lead(lead));
                         prop_assert_eq!(told.is_err(), ended);
                         pushed += u32::from(!ended);
+                    }
+                    Act::PushRun(messages) => {
+                        let run = pushed..pushed + messages;
+                        let rest = rest_of(&backlog, run.clone(), |lead| mailbox.lead(lead));
+                        prop_assert_eq!(rest, if ended { run.collect() } else { Vec::new() });
+                        pushed += if ended { 0 } else { messages };
                     }
                     Act::Handle { killed_after } => {
                         let Some(lead) = mailbox.0.take() else { continue };

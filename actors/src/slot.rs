@@ -4,6 +4,7 @@
 mod deliver;
 mod present;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -126,15 +127,34 @@ impl<M: Message> Incarnation<M> {
     /// Puts a message that came over a link into the mailbox, beside the places. It comes back where
     /// this life takes nothing more.
     fn push_beside(&self, contents: Contents<M>) -> Result<(), Contents<M>> {
-        if !self.gate.enter_beside() {
+        if !self.gate.enter_beside(1) {
             return Err(contents);
         }
         let Contents { message, entry, charge, extra } = contents;
         let mut message = Outgoing::new(message);
         self.send(Passage { entry, charge, extra }, None, &mut message).map_err(|_| {
-            self.gate.leave_beside();
+            self.gate.leave_beside(1);
             Contents { message: message.back(), entry, charge: None, extra: None }
         })
+    }
+
+    /// Puts a run of messages that came over a link into the mailbox, beside the places. Those are left in
+    /// `run` that this life does not take.
+    fn push_run_beside(&self, run: &mut VecDeque<Contents<M>>) {
+        let Some(backlog) = &self.backlog else {
+            while let Some(contents) = run.pop_front() {
+                if let Err(back) = self.push_beside(contents) {
+                    return run.push_front(back);
+                }
+            }
+            return;
+        };
+        if self.gate.enter_beside(run.len()) {
+            backlog.push_run(run, |contents| self.lead(contents));
+            if !run.is_empty() {
+                self.gate.leave_beside(run.len());
+            }
+        }
     }
 
     /// How a message of this machine comes in. The user's [`Traces`] run here: under no lock.

@@ -188,19 +188,17 @@ pub trait Deliver: Any + Send + Sync {
     /// The name and the fingerprint of the messages that it takes.
     fn schema(&self) -> (&'static str, u32);
 
-    /// Decodes a message and puts it into the mailbox. Runs in the link's [`scope`]. The charge is
-    /// dropped when the actor takes the message; a message without one is covered by that of a later
-    /// message to the same actor.
-    ///
-    /// # Errors
-    /// Why the actor did not get it.
+    /// Decodes a run of messages, one behind the other, and puts them into the mailbox. Runs in the link's
+    /// [`scope`]. Their charge is dropped when the actor takes the last of them; `undelivered` is told of each
+    /// that the actor does not get: its place in the run, and why.
     fn deliver(
         &self,
-        bytes: &[u8],
+        run: &[&[u8]],
         schema: u32,
         limits: Limits,
-        charge: Option<Charge>,
-    ) -> Result<(), Unanswered>;
+        charge: Charge,
+        undelivered: &mut dyn FnMut(usize, Unanswered),
+    );
 
     /// Watches the actor's present incarnation.
     fn watch(&self) -> Watch;

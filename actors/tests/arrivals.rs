@@ -1,15 +1,17 @@
 //! What comes over a link for an actor that is between two lives.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use umbel_actors::codec::{self, Limits};
-use umbel_actors::wire::{Deliver, Unanswered};
+use umbel_actors::wire::{Charge, Credit, Deliver, Unanswered};
 use umbel_actors::{
-    Actor, ActorProcessingErr, ActorRef, Address, Backoff, DeadLetterReason, Exit, Message,
-    Strategy, Supervisor, SupervisorRef, System,
+    Actor, ActorProcessingErr, ActorRef, Address, Backoff, ChildOptions, DeadLetterReason, Exit,
+    Message, Strategy, Supervisor, SupervisorRef, System,
 };
 
 #[derive(Message, Serialize, Deserialize)]
@@ -17,6 +19,22 @@ use umbel_actors::{
 enum Note {
     Write(u32, Vec<u8>),
     Fail,
+    Panic(Panics),
+}
+
+/// Panics when it is decoded.
+struct Panics;
+
+impl Serialize for Panics {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u8(0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Panics {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("as it was told to")
+    }
 }
 
 struct Writer(Arc<Mutex<Vec<u32>>>);
@@ -39,8 +57,25 @@ impl Actor for Writer {
         match note {
             Note::Write(number, _) => self.0.lock().push(number),
             Note::Fail => return Err("told to".into()),
+            Note::Panic(Panics) => unreachable!("it cannot be decoded"),
         }
         Ok(())
+    }
+}
+
+/// What was given back.
+#[derive(Default)]
+struct Account(AtomicU32);
+
+impl Account {
+    fn released(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Credit for Account {
+    fn release(&self, bytes: u32) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -57,11 +92,18 @@ const AWAY: Duration = Duration::from_secs(60);
 impl Bench {
     /// A writer that has just failed.
     async fn between_two_lives() -> Self {
+        Self::with_throughput(1).await
+    }
+
+    /// Likewise, of one that handles so many messages in a row.
+    async fn with_throughput(throughput: usize) -> Self {
         let system = System::new("test");
         let written = Arc::<Mutex<Vec<u32>>>::default();
         let made = written.clone();
+        let throughput = NonZeroUsize::new(throughput);
+        let options = ChildOptions { throughput, ..ChildOptions::default() };
         let child = system
-            .child("writer", move || (Writer(made.clone()), ()))
+            .child_with("writer", options, move || (Writer(made.clone()), ()))
             .backoff(Backoff::constant(AWAY));
         let address = child.handle().clone();
         let tree = Supervisor::new("tree", Strategy::OneForOne).child(child);
@@ -74,11 +116,41 @@ impl Bench {
 
     /// As a link does.
     fn deliver(&self, number: u32, bytes: usize) -> Result<(), Unanswered> {
-        let mut encoded = Vec::new();
-        codec::encode(&Note::Write(number, vec![0; bytes]), &mut encoded, 1 << 20).unwrap();
-        let slot: Arc<dyn Deliver> = self.address.deliver().expect("it is of this machine");
-        slot.deliver(&encoded, Note::FINGERPRINT, Limits::default(), None)
+        let mut delivered = Ok(());
+        for (place, why) in self.deliver_run(&[write(number, bytes)], &Arc::default()) {
+            assert_eq!(place, 0);
+            delivered = Err(why);
+        }
+        delivered
     }
+
+    /// As a link does; says which of them are not delivered. The run owes `account` its number.
+    fn deliver_run(&self, run: &[Vec<u8>], account: &Arc<Account>) -> Vec<(usize, Unanswered)> {
+        let slot: Arc<dyn Deliver> = self.address.deliver().expect("it is of this machine");
+        let run: Vec<&[u8]> = run.iter().map(Vec::as_slice).collect();
+        let charge = Charge::new(account.clone(), run.len() as u32);
+        let mut undelivered = Vec::new();
+        slot.deliver(&run, Note::FINGERPRINT, Limits::default(), charge, &mut |place, why| {
+            undelivered.push((place, why));
+        });
+        undelivered
+    }
+
+    async fn is_idle(&self) {
+        while self.address.depth() != Some(0) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn encoded(note: &Note) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    codec::encode(note, &mut encoded, 1 << 20).unwrap();
+    encoded
+}
+
+fn write(number: u32, bytes: usize) -> Vec<u8> {
+    encoded(&Note::Write(number, vec![0; bytes]))
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,9 +164,7 @@ async fn it_waits_for_the_next_life_and_nothing_overtakes_it() {
     for number in 100..200 {
         bench.deliver(number, 10).unwrap();
     }
-    while bench.address.depth() != Some(0) {
-        tokio::task::yield_now().await;
-    }
+    bench.is_idle().await;
     assert_eq!(*bench.written.lock(), (0..200).collect::<Vec<_>>());
 }
 
@@ -128,4 +198,61 @@ async fn it_is_a_dead_letter_when_there_is_no_next_life() {
     assert_eq!(letter.count, 3);
     assert_eq!(letter.why, DeadLetterReason::Undeliverable(Unanswered::NoSuchActor));
     assert_eq!(bench.deliver(4, 10), Err(Unanswered::NoSuchActor));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_decoded_of_a_run_keeps_nothing_else_of_it_back() {
+    for throughput in [1, 64] {
+        let bench = Bench::with_throughput(throughput).await;
+        tokio::time::sleep(2 * AWAY).await;
+        let account = Arc::<Account>::default();
+        let panics = encoded(&Note::Panic(Panics));
+        let run = [write(0, 1), vec![99], write(1, 1), panics, write(2, 1), write(3, 1)];
+        let undelivered = bench.deliver_run(&run, &account);
+        let places: Vec<_> = undelivered.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [1, 3]);
+        for (_, why) in undelivered {
+            assert!(matches!(why, Unanswered::Undecodable(_)), "{why}");
+        }
+        assert_eq!(account.released(), 0, "it is owed until the last of the run is taken");
+        bench.is_idle().await;
+        assert_eq!(*bench.written.lock(), [0, 1, 2, 3]);
+        assert_eq!(account.released(), 6);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_waits_for_the_next_life_as_far_as_there_is_room() {
+    for throughput in [1, 64] {
+        let bench = Bench::with_throughput(throughput).await;
+        let account = Arc::<Account>::default();
+        let run: Vec<_> = (0..500).map(|number| write(number, 1000)).collect();
+        let undelivered = bench.deliver_run(&run, &account);
+        let room = run.len() - undelivered.len();
+        assert!((440..=1024 * 1024 / 2280).contains(&room), "{room}");
+        let beyond: Vec<_> = (room..500).map(|place| (place, Unanswered::Restarting)).collect();
+        assert_eq!(undelivered, beyond);
+        tokio::time::sleep(2 * AWAY).await;
+        bench.is_idle().await;
+        assert_eq!(*bench.written.lock(), (0..room as u32).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_comes_while_the_actor_ends_waits_for_its_next_life() {
+    for throughput in [1, 64] {
+        let bench = Bench::with_throughput(throughput).await;
+        tokio::time::sleep(2 * AWAY).await;
+        // Of those behind the failure, the mailbox is lost; who comes when it has ended waits.
+        let account = Arc::<Account>::default();
+        let run = [write(0, 1), encoded(&Note::Fail), write(1, 1)];
+        assert_eq!(bench.deliver_run(&run, &account), []);
+        let end = bench.address.watch();
+        assert_eq!(end.await, Exit::Failed("told to".into()));
+        assert_eq!(bench.deliver_run(&[write(2, 1), write(3, 1)], &account), []);
+        tokio::time::sleep(2 * AWAY).await;
+        bench.is_idle().await;
+        assert_eq!(*bench.written.lock(), [0, 2, 3]);
+        assert_eq!(account.released(), 5);
+    }
 }

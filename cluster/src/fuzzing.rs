@@ -248,23 +248,31 @@ impl Deliver for Keeper {
 
     fn deliver(
         &self,
-        bytes: &[u8],
+        run: &[&[u8]],
         _: u32,
         limits: Limits,
-        charge: Option<Charge>,
-    ) -> Result<(), Unanswered> {
-        let mut note =
-            codec::decode(bytes, limits).map_err(|why| Unanswered::Undecodable(why.to_string()))?;
-        if let Note::Questions(replies) = &mut note
-            && let Some(reply) = replies.pop()
-        {
-            reply.send(vec![1, 2, 3]);
+        charge: Charge,
+        undelivered: &mut dyn FnMut(usize, Unanswered),
+    ) {
+        let mut charge = Some(charge);
+        for (place, bytes) in run.iter().enumerate() {
+            let mut note = match codec::decode(bytes, limits) {
+                Ok(note) => note,
+                Err(why) => {
+                    undelivered(place, Unanswered::Undecodable(why.to_string()));
+                    continue;
+                }
+            };
+            if let Note::Questions(replies) = &mut note
+                && let Some(reply) = replies.pop()
+            {
+                reply.send(vec![1, 2, 3]);
+            }
+            let mut kept = self.0.lock();
+            if kept.len() < 64 {
+                kept.push((note, charge.take()));
+            }
         }
-        let mut kept = self.0.lock();
-        if kept.len() < 64 {
-            kept.push((note, charge));
-        }
-        Ok(())
     }
 
     fn watch(&self) -> Watch {

@@ -1,5 +1,6 @@
 //! The lanes of a link: one for control, one for the messages of actors.
 
+mod arrival;
 mod asked;
 mod asks;
 mod bulk;

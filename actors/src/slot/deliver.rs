@@ -1,6 +1,8 @@
 //! A slot as a link sees it.
 
 use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,11 +12,86 @@ use super::Slot;
 use crate::arrivals::{Barrier, NotTaken};
 use crate::codec::Limits;
 use crate::kept::Contents;
-use crate::message::Message;
+use crate::message::{Codec, Message};
 use crate::parcel::{Askers, Charge, Entry, Extra, link_trace};
 use crate::reply;
 use crate::watch::{Exit, Watch};
 use crate::wire::{Deliver, Unanswered};
+
+impl<M: Message> Slot<M> {
+    /// How messages of this schema are decoded; or why the actor takes none of them.
+    fn codec(&self, schema: u32) -> Result<&'static Codec<M>, Unanswered> {
+        let Some(codec) = &M::CODEC else {
+            return Err(Unanswered::Undecodable(format!("`{}` does not cross nodes", M::NAME)));
+        };
+        if schema != M::FINGERPRINT {
+            return Err(Unanswered::Undecodable(format!(
+                "the sender's definition of the message differs from `{}` here",
+                M::NAME
+            )));
+        }
+        if self.is_gone() { Err(Unanswered::NoSuchActor) } else { Ok(codec) }
+    }
+
+    /// Puts what was decoded of the end of `run` into the mailbox. The link's credit bounds what lies there:
+    /// waiting for room would stop the whole lane.
+    fn take_run(
+        &self,
+        decoded: &mut VecDeque<Contents<M>>,
+        run: &[&[u8]],
+        undelivered: &mut dyn FnMut(usize, Unanswered),
+    ) {
+        if let Some(incarnation) = self.current.look().get() {
+            incarnation.push_run_beside(decoded);
+        }
+        while let Some(contents) = decoded.pop_front() {
+            let place = run.len() - 1 - decoded.len();
+            if let Err(why) = self.take_between_lives(contents, run[place].len()) {
+                undelivered(place, why);
+            }
+        }
+    }
+
+    #[cold]
+    fn take_between_lives(&self, contents: Contents<M>, bytes: usize) -> Result<(), Unanswered> {
+        let taken = self.arrivals.take(contents, bytes, |contents| {
+            let contents = match self.current.look().get() {
+                Some(incarnation) => match incarnation.push_beside(contents) {
+                    Ok(()) => return Ok(()),
+                    Err(back) => back,
+                },
+                None => contents,
+            };
+            let gone = self.gone.load(Ordering::Acquire);
+            Err((contents, if gone { Barrier::Gone } else { Barrier::Absent }))
+        });
+        let (contents, why) = match taken {
+            Ok(()) => return Ok(()),
+            Err(NotTaken::Full(contents)) => (contents, Unanswered::Restarting),
+            Err(NotTaken::Gone(contents)) => (contents, Unanswered::NoSuchActor),
+        };
+        guarded(|| drop(contents))?;
+        Err(why)
+    }
+}
+
+/// Decodes a message that came over a link.
+fn decode<M>(codec: &Codec<M>, bytes: &[u8], limits: Limits) -> Result<Contents<M>, Unanswered> {
+    let (decoded, asked) = guarded(|| reply::finding(|| (codec.decode)(bytes, limits)))?;
+    let message = decoded.map_err(|why| Unanswered::Undecodable(why.to_string()))?;
+    let askers = (!asked.is_empty()).then(|| Askers::There(asked));
+    let trace = link_trace();
+    let has_extra = askers.is_some() || trace.is_some();
+    let extra = has_extra.then(|| Box::new(Extra { askers, trace }));
+    Ok(Contents { message, entry: Entry::Beside, charge: None, extra })
+}
+
+/// Runs what is the user's: a `Deserialize` or a `Drop`. What made it panic is the peer's, and may not end the
+/// link.
+fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Unanswered> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| Unanswered::Undecodable("decoding it panicked".to_owned()))
+}
 
 impl<M: Message> Deliver for Slot<M> {
     fn id(&self) -> u64 {
@@ -27,54 +104,31 @@ impl<M: Message> Deliver for Slot<M> {
 
     fn deliver(
         &self,
-        bytes: &[u8],
+        run: &[&[u8]],
         schema: u32,
         limits: Limits,
-        charge: Option<Charge>,
-    ) -> Result<(), Unanswered> {
-        let Some(codec) = &M::CODEC else {
-            return Err(Unanswered::Undecodable(format!("`{}` does not cross nodes", M::NAME)));
+        charge: Charge,
+        undelivered: &mut dyn FnMut(usize, Unanswered),
+    ) {
+        let codec = match self.codec(schema) {
+            Ok(codec) => codec,
+            Err(why) => return (0..run.len()).for_each(|place| undelivered(place, why.clone())),
         };
-        if schema != M::FINGERPRINT {
-            return Err(Unanswered::Undecodable(format!(
-                "the sender's definition of the message differs from `{}` here",
-                M::NAME
-            )));
-        }
-        if self.is_gone() {
-            return Err(Unanswered::NoSuchActor);
-        }
-        let (decoded, asked) = reply::finding(|| (codec.decode)(bytes, limits));
-        let message = decoded.map_err(|why| Unanswered::Undecodable(why.to_string()))?;
-        let extra = Extra {
-            askers: (!asked.is_empty()).then(|| Askers::There(asked)),
-            trace: link_trace(),
-        };
-        let has_extra = extra.askers.is_some() || extra.trace.is_some();
-        let extra = has_extra.then(|| Box::new(extra));
-        let mut contents = Contents { message, entry: Entry::Beside, charge, extra };
-        // The link's credit bounds what lies here: waiting for room would stop the whole lane.
-        if let Some(incarnation) = self.current.look().get() {
-            match incarnation.push_beside(contents) {
-                Ok(()) => return Ok(()),
-                Err(back) => contents = back,
+        let mut decoded = VecDeque::with_capacity(run.len());
+        for (place, bytes) in run.iter().enumerate() {
+            match decode(codec, bytes, limits) {
+                Ok(contents) => decoded.push_back(contents),
+                Err(why) => {
+                    // Those before it do not wait for those behind it to be decoded, which runs the user's code.
+                    self.take_run(&mut decoded, &run[..place], undelivered);
+                    undelivered(place, why);
+                }
             }
         }
-        let taken = self.arrivals.take(contents, bytes.len(), |contents| {
-            let contents = match self.current.look().get() {
-                Some(incarnation) => match incarnation.push_beside(contents) {
-                    Ok(()) => return Ok(()),
-                    Err(back) => back,
-                },
-                None => contents,
-            };
-            let gone = self.gone.load(Ordering::Acquire);
-            Err((contents, if gone { Barrier::Gone } else { Barrier::Absent }))
-        });
-        taken.map_err(|not_taken| match not_taken {
-            NotTaken::Full(_) => Unanswered::Restarting,
-            NotTaken::Gone(_) => Unanswered::NoSuchActor,
-        })
+        if let Some(last) = decoded.back_mut() {
+            last.charge = Some(charge);
+            self.take_run(&mut decoded, run, undelivered);
+        }
     }
 
     fn watch(&self) -> Watch {

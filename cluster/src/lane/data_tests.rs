@@ -92,15 +92,22 @@ impl Deliver for Keeper {
 
     fn deliver(
         &self,
-        bytes: &[u8],
+        run: &[&[u8]],
         _: u32,
         limits: Limits,
-        charge: Option<Charge>,
-    ) -> Result<(), Unanswered> {
-        let note =
-            codec::decode(bytes, limits).map_err(|why| Unanswered::Undecodable(why.to_string()))?;
-        self.0.lock().push(Kept { note, charge });
-        Ok(())
+        charge: Charge,
+        undelivered: &mut dyn FnMut(usize, Unanswered),
+    ) {
+        let mut kept = self.0.lock();
+        for (place, bytes) in run.iter().enumerate() {
+            match codec::decode(bytes, limits) {
+                Ok(note) => kept.push(Kept { note, charge: None }),
+                Err(why) => undelivered(place, Unanswered::Undecodable(why.to_string())),
+            }
+        }
+        if let Some(last) = kept.last_mut() {
+            last.charge = Some(charge);
+        }
     }
 
     fn watch(&self) -> Watch {
@@ -373,6 +380,24 @@ async fn a_payload_that_cannot_be_decoded_is_refused_and_the_lane_goes_on() {
         bench.send(&good).await;
         assert_eq!((bench.yard.keeper.bytes(), bench.lane.asks_in_flight()), (4, 1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_run_each_that_does_not_arrive_is_told_of() {
+    let mut bench = usual();
+    let good = message(KEEPER, 1, &[]);
+    let bad = raw(&good[4..good.len() - 1]);
+    let nobody = message(NOBODY, 1, &[]);
+    let run = [&good, &bad, &good, &bad, &nobody, &nobody, &good].map(Vec::as_slice).concat();
+    bench.send(&run).await;
+    assert_eq!(bench.yard.keeper.bytes(), 3);
+    for undelivered in [KEEPER, KEEPER, NOBODY, NOBODY] {
+        let body = bench.reply().await.unwrap();
+        let Ok(Frame::Undelivered { actor, .. }) = Frame::read(&body) else { panic!("{body:?}") };
+        assert_eq!(actor, undelivered);
+    }
+    assert_eq!(bench.reply().await, None);
+    assert_eq!(bench.yard.letters.lock().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]

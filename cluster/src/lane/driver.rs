@@ -1,17 +1,15 @@
 //! The task that drives a data lane's stream.
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
-use umbel_actors::codec;
 use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
-use umbel_actors::{DeadLetter, DeadLetterReason, TraceContext};
+use umbel_actors::{DeadLetter, DeadLetterReason};
 
+use super::arrival::{bury, hand_over, published, refusal, take_answer, trace_of, traced};
 use super::asks::BadAsk;
 use super::bulk::Disorder;
 use super::data::{DataLane, encoded};
@@ -39,8 +37,16 @@ pub(super) struct Driver {
     /// The last receiver: messages come in runs.
     last: Option<(u64, Arc<dyn Deliver>)>,
     accounts: Accounts,
-    /// Of the bytes of messages that came, what the run's next charge has to cover.
-    owed: u32,
+}
+
+/// Messages that lie one behind the other in the read buffer, are for one actor, and ask nothing: they are
+/// delivered at once, with one charge.
+struct Run<'a> {
+    actor: u64,
+    schema: u32,
+    payloads: Vec<&'a [u8]>,
+    /// Their share of the peer's credit.
+    charged: u32,
 }
 
 /// Why a lane ended.
@@ -78,25 +84,13 @@ pub(crate) enum LaneEnd {
 /// The read buffer between bursts. tokio-rustls hands out at most a TLS record (16 KiB) a read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Messages that come in a run for one actor share a charge, up to so many bytes: the last of them
+/// Messages that come in a [run](Run) for one actor share a charge, up to so many bytes: the last of them
 /// carries it. In a mailbox they are taken in order, so nothing is released too early; and each
 /// charge costs both the lane's task and the actor the cache line that the account lies in.
 const CHARGED_BYTES: u32 = (WINDOW_BYTES / 64) as u32;
 
 /// How often a lane's task reads or writes before it lets others run.
 const TURNS_MAX: usize = 64;
-
-thread_local! {
-    /// Whether this thread delivers a message just now.
-    static DELIVERING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread delivers a message just now: replies that are dropped then belong to a message
-/// that failed, and its failure is the answer.
-#[inline]
-pub(super) fn is_delivering() -> bool {
-    DELIVERING.get()
-}
 
 impl Driver {
     pub(super) fn new(lane: Arc<DataLane>, stream: Box<dyn ByteStream>) -> Self {
@@ -111,7 +105,6 @@ impl Driver {
             yielded: false,
             peer_done: false,
             last: None,
-            owed: 0,
         }
     }
 
@@ -125,7 +118,7 @@ impl Driver {
                 Ok(wrote) => wrote,
                 Err(end) => return Poll::Ready(end),
             };
-            if !read && !wrote {
+            if read == 0 && !wrote {
                 return Poll::Pending;
             }
         }
@@ -133,28 +126,29 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Whether something was read.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneEnd> {
+    /// How many bytes were read.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<usize, LaneEnd> {
         if self.peer_done {
-            return Ok(false);
+            return Ok(0);
         }
         let mut space = ReadBuf::new(&mut self.input[self.filled..]);
         match Pin::new(&mut self.stream).poll_read(cx, &mut space) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => Ok(0),
             Poll::Ready(Err(why)) => Err(LaneEnd::Broken(why)),
             Poll::Ready(Ok(())) => {
                 let bytes = space.filled().len();
                 if bytes == 0 {
-                    return self.nothing_more_comes();
+                    self.nothing_more_comes()?;
+                } else {
+                    self.filled += bytes;
+                    self.take_frames()?;
                 }
-                self.filled += bytes;
-                self.take_frames()?;
-                Ok(true)
+                Ok(bytes)
             }
         }
     }
 
-    fn nothing_more_comes(&mut self) -> Result<bool, LaneEnd> {
+    fn nothing_more_comes(&mut self) -> Result<(), LaneEnd> {
         if !self.lane.outbox.is_closed() {
             return Err(LaneEnd::ClosedByPeer);
         }
@@ -162,7 +156,7 @@ impl Driver {
             return Err(LaneEnd::Closed);
         }
         self.peer_done = true;
-        Ok(false)
+        Ok(())
     }
 
     fn take_frames(&mut self) -> Result<(), LaneEnd> {
@@ -171,15 +165,17 @@ impl Driver {
         let mut taken = 0;
         let mut wanted = READ_BYTES;
         let result = wire::scope(&wire, || {
-            let mut next = self.first_frame(&input[..self.filled], &mut wanted)?;
-            while let Some((frame, whole)) = next {
+            let mut run = None;
+            loop {
+                let next = self.first_frame(&input[taken..self.filled], &mut wanted);
+                let Ok(Some((frame, whole))) = next else {
+                    // Whatever comes then, these have come.
+                    self.deliver_run(run);
+                    return next.map(|_| ());
+                };
                 taken += whole;
-                // A frame is handled when it is known what follows: see `CHARGED_BYTES`.
-                let following = self.first_frame(&input[taken..self.filled], &mut wanted);
-                self.handle(frame, whole, following.as_ref().ok().copied().flatten())?;
-                next = following?;
+                run = self.handle(frame, whole, run)?;
             }
-            Ok(())
         });
         self.lane.inbound.has_received(self.accounts.received());
         self.input = input;
@@ -211,33 +207,41 @@ impl Driver {
         Ok(Some((Frame::read(frame).map_err(LaneEnd::Malformed)?, whole)))
     }
 
-    /// `following` is the frame behind this one, where it is there already.
-    fn handle(
+    /// Handles a frame that lies behind `run` in the buffer. A message that goes on with it is delivered
+    /// later; anything else ends it.
+    fn handle<'a>(
         &mut self,
-        frame: Frame<'_>,
+        frame: Frame<'a>,
         bytes: usize,
-        following: Option<(Frame<'_>, usize)>,
-    ) -> Result<(), LaneEnd> {
+        run: Option<Run<'a>>,
+    ) -> Result<Option<Run<'a>>, LaneEnd> {
+        if let Frame::Message { actor, schema, asks, trace: None, payload } = frame
+            && asks.is_empty()
+        {
+            let charged = match self.receive(bytes) {
+                Ok(charged) => charged,
+                Err(end) => {
+                    self.deliver_run(run);
+                    return Err(end);
+                }
+            };
+            return Ok(self.go_on(run, actor, schema, payload, charged));
+        }
+        self.deliver_run(run);
         // Not a clone of the `Arc`: that would be two atomic operations a frame.
         let lane = &self.lane;
         match frame {
             Frame::Message { actor, schema, asks, trace, payload } => {
-                self.receive(bytes)?;
+                let charged = self.receive(bytes)?;
                 let outdated = !self.open_asks(asks)?;
-                self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
-                let goes_on = matches!(
-                    following,
-                    Some((Frame::Message { actor: next, .. }, _)) if next == actor
-                );
-                let charge = (!goes_on || self.owed >= CHARGED_BYTES)
-                    .then(|| self.accounts.charge(actor, std::mem::take(&mut self.owed)));
+                let charge = self.accounts.charge(actor, charged);
                 let delivered = if asks.are_late() {
                     Err(Unanswered::Expired)
                 } else if outdated {
                     Err(Unanswered::Dropped)
                 } else {
                     let trace = trace_of(&self.lane, trace);
-                    traced(trace, || self.deliver(actor, schema, payload, charge))
+                    traced(trace, || self.deliver_one(actor, schema, payload, charge))
                 };
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
@@ -256,10 +260,8 @@ impl Driver {
             Frame::Credit { granted } => lane.outbox.grant(granted),
             Frame::Cancel { correlation } => lane.peers_asks.cancel(correlation),
             Frame::Publication { topic, schema, trace, payload } => {
-                self.receive(bytes)?;
-                self.owed += bytes as u32 + MESSAGE_COSTS_BYTES as u32;
-                let owed = std::mem::take(&mut self.owed);
-                let charge = Charge::new(self.lane.inbound.clone(), owed);
+                let charged = self.receive(bytes)?;
+                let charge = Charge::new(self.lane.inbound.clone(), charged);
                 // It goes into no mailbox, and takes of the window all the same.
                 self.accounts.make_room();
                 let lane = &self.lane;
@@ -280,19 +282,68 @@ impl Driver {
                 lane.bulk.note_wanted();
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Takes a message's bytes from the peer's credit. A peer may overdraw by a frame for each of
-    /// its threads, which may all have seen the last byte of room at once.
-    fn receive(&mut self, bytes: usize) -> Result<(), LaneEnd> {
+    /// Takes a message's bytes, which it returns, from the peer's credit. A peer may overdraw by a frame for
+    /// each of its threads, which may all have seen the last byte of room at once.
+    fn receive(&mut self, bytes: usize) -> Result<u32, LaneEnd> {
         let overdraft = 64 * self.lane.frame_bytes_max as u64;
         let granted = self.lane.inbound.granted();
         if self.accounts.received() > granted.saturating_add(overdraft) {
             return Err(LaneEnd::CreditExceeded);
         }
-        self.accounts.receive(bytes as u64 + MESSAGE_COSTS_BYTES);
-        Ok(())
+        let charged = bytes as u64 + MESSAGE_COSTS_BYTES;
+        self.accounts.receive(charged);
+        Ok(charged as u32)
+    }
+
+    /// A message of the run, or of the next one, came. Returns the run, unless it is delivered now.
+    #[inline]
+    fn go_on<'a>(
+        &mut self,
+        run: Option<Run<'a>>,
+        actor: u64,
+        schema: u32,
+        payload: &'a [u8],
+        charged: u32,
+    ) -> Option<Run<'a>> {
+        let mut run = match run {
+            Some(run) if run.actor == actor && run.schema == schema => run,
+            other => {
+                self.deliver_run(other);
+                Run { actor, schema, payloads: Vec::new(), charged: 0 }
+            }
+        };
+        run.payloads.push(payload);
+        run.charged += charged;
+        if run.charged < CHARGED_BYTES {
+            return Some(run);
+        }
+        self.deliver_run(Some(run));
+        None
+    }
+
+    fn deliver_run(&mut self, run: Option<Run<'_>>) {
+        let Some(Run { actor, schema, payloads, charged }) = run else { return };
+        let charge = self.accounts.charge(actor, charged);
+        let mut undelivered = Vec::new();
+        self.deliver(actor, schema, &payloads, charge, &mut |_, why| undelivered.push(why));
+        for why in undelivered {
+            self.undelivered(actor, Asks::default(), why);
+        }
+    }
+
+    fn deliver_one(
+        &mut self,
+        actor: u64,
+        schema: u32,
+        payload: &[u8],
+        charge: Charge,
+    ) -> Result<(), Unanswered> {
+        let mut delivered = Ok(());
+        self.deliver(actor, schema, &[payload], charge, &mut |_, why| delivered = Err(why));
+        delivered
     }
 
     /// False where the slot of one of them is in use for a later question already: the peer had given
@@ -311,25 +362,33 @@ impl Driver {
         Ok(all)
     }
 
+    /// Puts messages into the mailbox of an actor; `undelivered` is told of each that does not get there.
     fn deliver(
         &mut self,
         actor: u64,
         schema: u32,
-        payload: &[u8],
-        charge: Option<Charge>,
-    ) -> Result<(), Unanswered> {
+        payloads: &[&[u8]],
+        charge: Charge,
+        undelivered: &mut dyn FnMut(usize, Unanswered),
+    ) {
         let receiver = match &self.last {
             Some((id, receiver)) if *id == actor => receiver,
             _ => {
-                let receiver = self.lane.home.actor(actor).ok_or(Unanswered::NoSuchActor)?;
+                let Some(receiver) = self.lane.home.actor(actor) else {
+                    let each = 0..payloads.len();
+                    return each.for_each(|place| undelivered(place, Unanswered::NoSuchActor));
+                };
                 &self.last.insert((actor, receiver)).1
             }
         };
-        let delivered = hand_over(&self.lane, receiver, schema, payload, charge);
-        if delivered.is_err() {
+        let mut failed = false;
+        hand_over(&self.lane, receiver, schema, payloads, charge, &mut |place, why| {
+            failed = true;
+            undelivered(place, why);
+        });
+        if failed {
             self.last = None;
         }
-        delivered
     }
 
     fn undelivered(&self, actor: u64, asks: Asks<'_>, why: Unanswered) {
@@ -384,78 +443,4 @@ impl Driver {
         self.outlet.finish(&mut self.stream, cx, peer_first, self.peer_done)?;
         Ok(false)
     }
-}
-
-/// The trace that a message goes on with.
-pub(super) fn trace_of(lane: &DataLane, trace: Option<&[u8]>) -> Option<TraceContext> {
-    // One that is not right is as none, as W3C has it.
-    trace.filter(|_| lane.traces.is_some()).and_then(|trace| TraceContext::read(trace).ok())
-}
-
-/// Hands out what was published, as a part of the trace, if there is one.
-pub(super) fn published<R>(trace: Option<TraceContext>, hand_out: impl FnOnce() -> R) -> R {
-    match trace {
-        None => hand_out(),
-        Some(trace) => wire::published(trace, hand_out),
-    }
-}
-
-/// Does it as a part of the trace, if there is one.
-pub(super) fn traced<R>(trace: Option<TraceContext>, work: impl FnOnce() -> R) -> R {
-    match trace {
-        None => work(),
-        Some(trace) => wire::traced(trace, work),
-    }
-}
-
-/// A message for an actor came to nothing: says so here. Of one that came too late only its number is
-/// of interest.
-pub(super) fn bury(lane: &DataLane, actor: u64, why: Unanswered) {
-    if why == Unanswered::Expired {
-        metrics::counter!("umbel_questions_skipped_total", "peer" => lane.peer.clone())
-            .increment(1);
-        return;
-    }
-    let why = DeadLetterReason::Undeliverable(why);
-    lane.home.dead_letter(DeadLetter::new(format!("actor {actor}"), "?", 1, why));
-}
-
-/// Puts a message into a mailbox.
-pub(super) fn hand_over(
-    lane: &DataLane,
-    receiver: &Arc<dyn Deliver>,
-    schema: u32,
-    payload: &[u8],
-    charge: Option<Charge>,
-) -> Result<(), Unanswered> {
-    DELIVERING.set(true);
-    // A `Deserialize` that panics is the user's, and what made it panic is the peer's: neither may
-    // end the lane.
-    let delivered =
-        catch_unwind(AssertUnwindSafe(|| receiver.deliver(payload, schema, lane.limits, charge)))
-            .unwrap_or_else(|_| Err(panicked()));
-    DELIVERING.set(false);
-    delivered
-}
-
-/// Gives an answer to whoever asked.
-pub(super) fn take_answer(lane: &DataLane, correlation: u64, asks: Asks<'_>, payload: &[u8]) {
-    match lane.own_asks.close(correlation) {
-        Some(pending) => {
-            let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
-            if catch_unwind(answer).is_err() {
-                pending.fail(panicked());
-            }
-        }
-        None => asks.for_each(|ask| lane.send_refusal(ask.correlation, &Unanswered::Dropped)),
-    }
-}
-
-fn panicked() -> Unanswered {
-    Unanswered::Undecodable("decoding it panicked".to_owned())
-}
-
-fn refusal(bytes: &[u8], lane: &DataLane) -> Unanswered {
-    codec::decode(bytes, lane.limits)
-        .unwrap_or_else(|why| Unanswered::Undecodable(format!("the refusal itself: {why}")))
 }
