@@ -30,9 +30,9 @@ mod socket;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// The bytes that are taken from the kernel at once, four records of TLS: rustls asks for 4 KiB a time, and
-/// for what a record lacks then, which is four or five system calls a record.
-const READ_BYTES: usize = 64 * 1024;
+/// The bytes that are taken from the kernel at once, four full records of TLS, which rustls writes at once:
+/// it asks for 4 KiB a time, and for what a record lacks then, which is four or five system calls a record.
+const READ_BYTES: usize = 4 * (16 * 1024 + 22);
 
 /// A node's transport over TCP, encrypted and authenticated both ways by TLS 1.3.
 ///
