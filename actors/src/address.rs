@@ -3,6 +3,7 @@
 mod ask;
 mod error;
 
+use std::cell::Cell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -57,7 +58,9 @@ impl<M: Message> Address<M> {
     pub async fn tell(&self, message: M) -> Result<(), TellError<M>> {
         // As tokio's channels do: who tells on and on would never give the receiver its turn where
         // both run on one thread.
-        tokio::task::coop::consume_budget().await;
+        if !self.is_free_of_charge() {
+            tokio::task::coop::consume_budget().await;
+        }
         match &self.place {
             Place::Here(slot) => {
                 let mut message = Outgoing::new(message);
@@ -71,6 +74,22 @@ impl<M: Message> Address<M> {
                 }
             }
             Place::There(there) => there.tell(message).await,
+        }
+    }
+
+    /// Whether a tell takes nothing of its task's budget: of those over links, two in three.
+    ///
+    /// When the budget of 128 is used up, the link's task writes what was told. A write then holds up to 384
+    /// small messages, and one sender comes to a quarter more than with 128.
+    #[inline]
+    fn is_free_of_charge(&self) -> bool {
+        thread_local! {
+            static TOLD: Cell<u8> = const { Cell::new(0) };
+        }
+        matches!(self.place, Place::There(_)) && {
+            let told = (TOLD.get() + 1) % 3;
+            TOLD.set(told);
+            told != 0
         }
     }
 
