@@ -172,7 +172,7 @@ impl<M: Message> Address<M> {
     pub fn stop(&self) -> bool {
         let Place::Here(slot) = &self.place else { return false };
         let Some(incarnation) = slot.incarnation() else { return false };
-        incarnation.actor.stop(None);
+        incarnation.stop();
         true
     }
 

@@ -168,13 +168,14 @@ impl<A: Actor<Msg: Message>> Managed<A> {
             if hook.has_begun() {
                 hook.await?;
             }
+            let is_last = left == 0 || self.incarnation().is_told_to_stop();
             // Who never waits must keep neither its thread nor a kill waiting.
             if let Some(pace) = &mut pace {
-                for _ in 0..pace.units(left == 0) {
+                for _ in 0..pace.units(is_last) {
                     tokio::task::coop::consume_budget().await;
                 }
             }
-            if left == 0 {
+            if is_last {
                 break;
             }
             let Some(next) = row.next() else { return Ok(()) };

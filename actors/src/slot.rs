@@ -63,6 +63,8 @@ pub(crate) struct Incarnation<M: Message> {
     kept: Option<(Arc<Kept<M>>, u64)>,
     /// What waits behind the message that leads, where the actor takes several in a row.
     pub(crate) backlog: Option<Backlog<M>>,
+    /// It was told to stop by its address: ractor shows that to nobody.
+    told_to_stop: AtomicBool,
     ending: Mutex<Ending>,
 }
 
@@ -114,8 +116,20 @@ impl<M: Message> Incarnation<M> {
             pulse: Pulse::default(),
             traces,
             kept,
+            told_to_stop: AtomicBool::new(false),
             ending: Mutex::default(),
         })
+    }
+
+    /// Stops this life after the message that it has in hands.
+    pub(crate) fn stop(&self) {
+        self.actor.stop(None);
+        self.told_to_stop.store(true, Ordering::Release);
+    }
+
+    /// Whether a row of messages is to end, so that ractor can end the actor.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.told_to_stop.load(Ordering::Acquire)
     }
 
     /// Puts a message for which there is a place into the mailbox.

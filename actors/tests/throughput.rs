@@ -14,7 +14,10 @@ use umbel_actors::{
 enum Note {
     Write(u64),
     Read(Reply<Vec<u64>>),
+    /// By ractor.
     Stop,
+    /// By the address.
+    StopAtOnce,
     Fail,
     /// Is told again and again, by itself.
     Again,
@@ -45,6 +48,7 @@ impl Actor for Notebook {
             }
             Note::Read(reply) => reply.send(written.clone()),
             Note::Stop => myself.stop(None),
+            Note::StopAtOnce => assert!(myself.address().stop()),
             Note::Again => myself.address().try_tell(Note::Again)?,
             Note::Fail => return Err("asked to fail".into()),
         }
@@ -107,7 +111,23 @@ async fn what_waits_behind_others_takes_places_in_the_mailbox() {
 }
 
 #[tokio::test]
-async fn a_stop_takes_effect_when_the_row_is_done() {
+async fn a_stop_by_the_address_takes_effect_after_the_message_in_hands() {
+    let (system, notebook, pace) = notebook(64).await;
+    let (mut letters, end) = (system.dead_letters(), notebook.watch());
+    notebook.tell(Note::Write(0)).await.unwrap();
+    notebook.tell(Note::StopAtOnce).await.unwrap();
+    for number in 1..5 {
+        notebook.tell(Note::Write(number)).await.unwrap();
+    }
+    pace.add_permits(5);
+    assert_eq!(end.await, Exit::Stopped);
+    assert_eq!(pace.available_permits(), 4, "it went on after its stop");
+    let letter = letters.recv().await.unwrap();
+    assert_eq!((letter.count, letter.why), (4, DeadLetterReason::Unread(Exit::Stopped)));
+}
+
+#[tokio::test]
+async fn a_stop_by_ractor_takes_effect_when_the_row_is_done() {
     let (system, notebook, pace) = notebook(4).await;
     let (mut letters, end) = (system.dead_letters(), notebook.watch());
     notebook.tell(Note::Stop).await.unwrap();

@@ -18,10 +18,11 @@ pub struct SpawnOptions {
     /// costs a third between local actors, and half over a link; an actor whose messages seldom wait
     /// gains nothing.
     ///
-    /// A `stop`, also the actor's own, takes effect when those that already wait are handled, up to this
-    /// number; so it is for actors whose state is whole until they end. A kill ends the row where it
-    /// next waits or yields, and what is left of it is lost as if it had lain in the mailbox. So is, at a
-    /// `drain`, what waits beyond the row. A raw cast may be handled before messages that were told
+    /// [`Address::stop`](crate::Address::stop) ends the row after the message in hands. ractor's own `stop`, of
+    /// an `ActorRef`, takes effect when those that already wait are handled, up to this number: an actor that
+    /// is to handle nothing more stops itself by its [address](crate::Myself::address). A kill ends the row where
+    /// it next waits or yields, and what is left of it is lost as if it had lain in the mailbox. So is, at
+    /// a `drain`, what waits beyond the row. A raw cast may be handled before messages that were told
     /// earlier.
     pub throughput: Option<NonZeroUsize>,
 }
