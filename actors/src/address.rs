@@ -58,7 +58,7 @@ impl<M: Message> Address<M> {
     pub async fn tell(&self, message: M) -> Result<(), TellError<M>> {
         // As tokio's channels do: who tells on and on would never give the receiver its turn where
         // both run on one thread.
-        if !self.is_free_of_charge() {
+        if !self.takes_no_budget() {
             tokio::task::coop::consume_budget().await;
         }
         match &self.place {
@@ -82,12 +82,14 @@ impl<M: Message> Address<M> {
     /// When the budget of 128 is used up, the link's task writes what was told. A write then holds up to 384
     /// small messages, and one sender comes to a quarter more than with 128.
     #[inline]
-    fn is_free_of_charge(&self) -> bool {
+    fn takes_no_budget(&self) -> bool {
+        const TELLS_PER_UNIT: u8 = 3;
         thread_local! {
+            // A task that does not yield has its thread to itself, so each counts its own.
             static TOLD: Cell<u8> = const { Cell::new(0) };
         }
         matches!(self.place, Place::There(_)) && {
-            let told = (TOLD.get() + 1) % 3;
+            let told = (TOLD.get() + 1) % TELLS_PER_UNIT;
             TOLD.set(told);
             told != 0
         }

@@ -22,6 +22,7 @@ struct State<M> {
     waiting: VecDeque<Contents<M>>,
     /// A message leads: it lies in ractor's mailbox, or it or those behind it are at work.
     has_lead: bool,
+    /// ractor takes nothing more.
     closed: bool,
 }
 
@@ -39,7 +40,7 @@ impl<M> Backlog<M> {
     }
 
     /// Has a message wait, or lead by `lead`, which puts it into ractor's mailbox. It comes back where
-    /// the actor has ended.
+    /// the actor has ended or is ending.
     ///
     /// It leads outside the lock: what comes meanwhile waits behind it, so the order is kept, and the
     /// actor, which may be awake before `lead` has returned, finds the lock free. (Held, it made an
@@ -61,11 +62,11 @@ impl<M> Backlog<M> {
         }
         state.has_lead = true;
         drop(state);
-        lead(contents).inspect_err(|_| self.state.lock().has_lead = false)
+        lead(contents).inspect_err(|_| self.state.lock().closed = true)
     }
 
     /// Has a run of messages wait, or the first of them lead by `lead`, as [`Self::push`] does. Those are left in
-    /// `run` that are not let in, where the actor has ended.
+    /// `run` that are not let in, where the actor has ended; one that ractor refused has lost what came with it.
     pub(crate) fn push_run(
         &self,
         run: &mut VecDeque<Contents<M>>,
@@ -84,8 +85,8 @@ impl<M> Backlog<M> {
         let entry = first.entry;
         let Err(message) = lead(first) else { return };
         let mut state = self.state.lock();
-        state.has_lead = false;
-        // Nothing waits where none leads: what came meanwhile is behind these.
+        state.closed = true;
+        // Nothing waited, for none led: what came meanwhile is behind these. All are gone if it has ended.
         let behind = behind.min(state.waiting.len());
         run.push_back(Contents { message, entry, charge: None, extra: None });
         run.extend(state.waiting.drain(..behind));
@@ -206,13 +207,32 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_ractor_refuses_comes_back_and_does_not_lead() {
-        let backlog = Backlog::new(NonZeroUsize::new(4).unwrap()).unwrap();
+    fn what_ractor_refuses_comes_back_and_nothing_is_let_in_behind_it() {
+        let four = NonZeroUsize::new(4).unwrap();
+        let backlog = Backlog::new(four).unwrap();
         assert_eq!(backlog.push(contents(1), |lead| Err(lead.message)), Err(1));
-        assert_eq!(rest_of(&backlog, 1..4, |lead| Err(lead.message)), [1, 2, 3]);
-        let mut mailbox = Mailbox::default();
-        backlog.push(contents(2), |lead| mailbox.lead(lead)).unwrap();
-        assert_eq!(mailbox.0, Some(2));
+        assert_eq!(backlog.push(contents(2), |_| unreachable!()), Err(2));
+
+        let backlog = Backlog::new(four).unwrap();
+        // What another sends before the refusal has been let in, and is lost with the mailbox.
+        let refuse = |lead: Contents<u32>| {
+            backlog.push(contents(9), |_| unreachable!()).unwrap();
+            Err(lead.message)
+        };
+        assert_eq!(rest_of(&backlog, 1..4, refuse), [1, 2, 3]);
+        assert_eq!(rest_of(&backlog, 1..4, |_| unreachable!()), [1, 2, 3]);
+        let left: Vec<_> = backlog.close().into_iter().map(|it| it.message).collect();
+        assert_eq!(left, [9]);
+    }
+
+    #[test]
+    fn what_waits_of_a_run_is_gone_where_the_actor_ends_before_the_refusal() {
+        let backlog = Backlog::new(NonZeroUsize::new(4).unwrap()).unwrap();
+        let end = |lead: Contents<u32>| {
+            assert_eq!(backlog.close().len(), 2);
+            Err(lead.message)
+        };
+        assert_eq!(rest_of(&backlog, 1..4, end), [1]);
     }
 
     #[derive(Clone, Debug)]

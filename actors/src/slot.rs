@@ -63,7 +63,7 @@ pub(crate) struct Incarnation<M: Message> {
     kept: Option<(Arc<Kept<M>>, u64)>,
     /// What waits behind the message that leads, where the actor takes several in a row.
     pub(crate) backlog: Option<Backlog<M>>,
-    /// It was told to stop by its address: ractor shows that to nobody.
+    /// It was told to stop by its address. Who is told so by ractor alone, ractor shows to nobody.
     told_to_stop: AtomicBool,
     ending: Mutex<Ending>,
 }
@@ -123,6 +123,7 @@ impl<M: Message> Incarnation<M> {
 
     /// Stops this life after the message that it has in hands.
     pub(crate) fn stop(&self) {
+        // First, so that ractor knows of it when the row ends by the mark.
         self.actor.stop(None);
         self.told_to_stop.store(true, Ordering::Release);
     }

@@ -189,16 +189,15 @@ pub trait Deliver: Any + Send + Sync {
     fn schema(&self) -> (&'static str, u32);
 
     /// Decodes a run of messages, one behind the other, and puts them into the mailbox. Runs in the link's
-    /// [`scope`]. Their charge is dropped when the actor takes the last of them; `undelivered` is told of each
-    /// that the actor does not get: its place in the run, and why.
+    /// [`scope`]. Their charge is dropped when the actor takes the last of those that it gets. Says of each
+    /// that it does not get why.
     fn deliver(
         &self,
         run: &[&[u8]],
         schema: u32,
         limits: Limits,
         charge: Charge,
-        undelivered: &mut dyn FnMut(usize, Unanswered),
-    );
+    ) -> Vec<Unanswered>;
 
     /// Watches the actor's present incarnation.
     fn watch(&self) -> Watch;
@@ -287,6 +286,14 @@ pub enum Unanswered {
     /// Its deadline had passed, or its asker was gone, before an actor took it: it was not handled.
     #[error("its deadline passed before it was taken")]
     Expired,
+}
+
+impl Unanswered {
+    /// The user's code panicked while it was decoded.
+    #[must_use]
+    pub fn panicked() -> Self {
+        Self::Undecodable("decoding it panicked".to_owned())
+    }
 }
 
 scoped_tls::scoped_thread_local!(static WIRE: Arc<dyn Wire>);

@@ -19,6 +19,8 @@ use umbel_actors::{
 enum Note {
     Write(u32, Vec<u8>),
     Fail,
+    /// Drains, and takes a while over it.
+    Drain,
     Panic(Panics),
 }
 
@@ -50,13 +52,17 @@ impl Actor for Writer {
 
     async fn handle(
         &self,
-        _: ActorRef<Note>,
+        myself: ActorRef<Note>,
         note: Note,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         match note {
             Note::Write(number, _) => self.0.lock().push(number),
             Note::Fail => return Err("told to".into()),
+            Note::Drain => {
+                myself.drain()?;
+                tokio::time::sleep(A_WHILE).await;
+            }
             Note::Panic(Panics) => unreachable!("it cannot be decoded"),
         }
         Ok(())
@@ -88,6 +94,7 @@ struct Bench {
 }
 
 const AWAY: Duration = Duration::from_secs(60);
+const A_WHILE: Duration = Duration::from_secs(1);
 
 impl Bench {
     /// A writer that has just failed.
@@ -116,24 +123,16 @@ impl Bench {
 
     /// As a link does.
     fn deliver(&self, number: u32, bytes: usize) -> Result<(), Unanswered> {
-        let mut delivered = Ok(());
-        for (place, why) in self.deliver_run(&[write(number, bytes)], &Arc::default()) {
-            assert_eq!(place, 0);
-            delivered = Err(why);
-        }
-        delivered
+        let mut undelivered = self.deliver_run(&[write(number, bytes)], &Arc::default());
+        undelivered.pop().map_or(Ok(()), Err)
     }
 
-    /// As a link does; says which of them are not delivered. The run owes `account` its number.
-    fn deliver_run(&self, run: &[Vec<u8>], account: &Arc<Account>) -> Vec<(usize, Unanswered)> {
+    /// As a link does. The run owes `account` its number.
+    fn deliver_run(&self, run: &[Vec<u8>], account: &Arc<Account>) -> Vec<Unanswered> {
         let slot: Arc<dyn Deliver> = self.address.deliver().expect("it is of this machine");
         let run: Vec<&[u8]> = run.iter().map(Vec::as_slice).collect();
         let charge = Charge::new(account.clone(), run.len() as u32);
-        let mut undelivered = Vec::new();
-        slot.deliver(&run, Note::FINGERPRINT, Limits::default(), charge, &mut |place, why| {
-            undelivered.push((place, why));
-        });
-        undelivered
+        slot.deliver(&run, Note::FINGERPRINT, Limits::default(), charge)
     }
 
     async fn is_idle(&self) {
@@ -202,23 +201,35 @@ async fn it_is_a_dead_letter_when_there_is_no_next_life() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_decoded_of_a_run_keeps_nothing_else_of_it_back() {
+    let good = |number| write(number, 1);
+    let panics = || encoded(&Note::Panic(Panics));
     for throughput in [1, 64] {
-        let bench = Bench::with_throughput(throughput).await;
-        tokio::time::sleep(2 * AWAY).await;
-        let account = Arc::<Account>::default();
-        let panics = encoded(&Note::Panic(Panics));
-        let run = [write(0, 1), vec![99], write(1, 1), panics, write(2, 1), write(3, 1)];
-        let undelivered = bench.deliver_run(&run, &account);
-        let places: Vec<_> = undelivered.iter().map(|(place, _)| *place).collect();
-        assert_eq!(places, [1, 3]);
-        for (_, why) in undelivered {
-            assert!(matches!(why, Unanswered::Undecodable(_)), "{why}");
+        for run in [
+            vec![good(0), vec![99], good(1), panics(), good(2), good(3)],
+            vec![good(0), good(1), good(2), good(3), vec![99], panics()],
+        ] {
+            let bench = Bench::with_throughput(throughput).await;
+            tokio::time::sleep(2 * AWAY).await;
+            let account = Arc::<Account>::default();
+            let undelivered = bench.deliver_run(&run, &account);
+            assert_eq!(undelivered.len(), 2);
+            for why in undelivered {
+                assert!(matches!(why, Unanswered::Undecodable(_)), "{why}");
+            }
+            assert_eq!(account.released(), 0, "it is owed until the last of them is taken");
+            bench.is_idle().await;
+            assert_eq!(*bench.written.lock(), [0, 1, 2, 3]);
+            assert_eq!(account.released(), 6);
         }
-        assert_eq!(account.released(), 0, "it is owed until the last of the run is taken");
-        bench.is_idle().await;
-        assert_eq!(*bench.written.lock(), [0, 1, 2, 3]);
-        assert_eq!(account.released(), 6);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_which_nothing_can_be_decoded_owes_nothing() {
+    let bench = Bench::with_throughput(64).await;
+    let account = Arc::<Account>::default();
+    assert_eq!(bench.deliver_run(&[vec![99], vec![99]], &account).len(), 2);
+    assert_eq!(account.released(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,20 +237,23 @@ async fn a_run_waits_for_the_next_life_as_far_as_there_is_room() {
     for throughput in [1, 64] {
         let bench = Bench::with_throughput(throughput).await;
         let account = Arc::<Account>::default();
-        let run: Vec<_> = (0..500).map(|number| write(number, 1000)).collect();
-        let undelivered = bench.deliver_run(&run, &account);
-        let room = run.len() - undelivered.len();
+        let run: Vec<_> = (0..40).map(|number| write(number, 1000)).collect();
+        assert_eq!(bench.deliver_run(&run, &account), []);
+        assert_eq!(account.released(), 0, "it is owed while it waits");
+        let run: Vec<_> = (40..500).map(|number| write(number, 1000)).collect();
+        let undelivered = bench.deliver_run(&run, &Arc::default());
+        let room = 500 - undelivered.len();
         assert!((440..=1024 * 1024 / 2280).contains(&room), "{room}");
-        let beyond: Vec<_> = (room..500).map(|place| (place, Unanswered::Restarting)).collect();
-        assert_eq!(undelivered, beyond);
+        assert!(undelivered.iter().all(|why| *why == Unanswered::Restarting), "{undelivered:?}");
         tokio::time::sleep(2 * AWAY).await;
         bench.is_idle().await;
         assert_eq!(*bench.written.lock(), (0..room as u32).collect::<Vec<_>>());
+        assert_eq!(account.released(), 40);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_comes_while_the_actor_ends_waits_for_its_next_life() {
+async fn what_comes_behind_a_failure_in_its_run_is_lost_and_what_comes_then_waits() {
     for throughput in [1, 64] {
         let bench = Bench::with_throughput(throughput).await;
         tokio::time::sleep(2 * AWAY).await;
@@ -255,4 +269,18 @@ async fn a_run_that_comes_while_the_actor_ends_waits_for_its_next_life() {
         assert_eq!(*bench.written.lock(), [0, 2, 3]);
         assert_eq!(account.released(), 5);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_a_draining_actor_refuses_waits_for_its_next_life() {
+    let bench = Bench::between_two_lives().await;
+    tokio::time::sleep(2 * AWAY).await;
+    bench.address.tell(Note::Drain).await.unwrap();
+    bench.is_idle().await;
+    let account = Arc::<Account>::default();
+    assert_eq!(bench.deliver_run(&[write(0, 1), write(1, 1), write(2, 1)], &account), []);
+    assert_eq!(bench.address.depth(), Some(0), "nothing of it lies in the mailbox");
+    tokio::time::sleep(A_WHILE + 2 * AWAY).await;
+    assert_eq!(*bench.written.lock(), [0, 1, 2]);
+    assert_eq!(account.released(), 3);
 }

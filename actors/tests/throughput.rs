@@ -127,6 +127,22 @@ async fn a_stop_by_the_address_takes_effect_after_the_message_in_hands() {
 }
 
 #[tokio::test]
+async fn a_stop_by_the_address_ends_a_row_that_is_under_way() {
+    let (_system, notebook, pace) = notebook(64).await;
+    let end = notebook.watch();
+    for number in 0..5 {
+        notebook.tell(Note::Write(number)).await.unwrap();
+    }
+    while notebook.depth() != Some(4) {
+        tokio::task::yield_now().await;
+    }
+    assert!(notebook.stop());
+    pace.add_permits(5);
+    assert_eq!(end.await, Exit::Stopped);
+    assert_eq!(pace.available_permits(), 4, "it went on after its stop");
+}
+
+#[tokio::test]
 async fn a_stop_by_ractor_takes_effect_when_the_row_is_done() {
     let (system, notebook, pace) = notebook(4).await;
     let (mut letters, end) = (system.dead_letters(), notebook.watch());

@@ -246,33 +246,30 @@ impl Deliver for Keeper {
         ("Note", SCHEMA)
     }
 
-    fn deliver(
-        &self,
-        run: &[&[u8]],
-        _: u32,
-        limits: Limits,
-        charge: Charge,
-        undelivered: &mut dyn FnMut(usize, Unanswered),
-    ) {
-        let mut charge = Some(charge);
-        for (place, bytes) in run.iter().enumerate() {
-            let mut note = match codec::decode(bytes, limits) {
-                Ok(note) => note,
-                Err(why) => {
-                    undelivered(place, Unanswered::Undecodable(why.to_string()));
-                    continue;
-                }
-            };
-            if let Note::Questions(replies) = &mut note
+    fn deliver(&self, run: &[&[u8]], _: u32, limits: Limits, charge: Charge) -> Vec<Unanswered> {
+        let mut undelivered = Vec::new();
+        let mut notes = Vec::new();
+        for bytes in run {
+            match codec::decode(bytes, limits) {
+                Ok(note) => notes.push((note, None)),
+                Err(why) => undelivered.push(Unanswered::Undecodable(why.to_string())),
+            }
+        }
+        for (note, _) in &mut notes {
+            if let Note::Questions(replies) = note
                 && let Some(reply) = replies.pop()
             {
                 reply.send(vec![1, 2, 3]);
             }
-            let mut kept = self.0.lock();
-            if kept.len() < 64 {
-                kept.push((note, charge.take()));
-            }
         }
+        if let Some((_, last)) = notes.last_mut() {
+            *last = Some(charge);
+        }
+        let mut kept = self.0.lock();
+        if kept.len() < 64 {
+            kept.extend(notes);
+        }
+        undelivered
     }
 
     fn watch(&self) -> Watch {

@@ -1,11 +1,11 @@
 //! The lanes of a link: one for control, one for the messages of actors.
 
-mod arrival;
 mod asked;
 mod asks;
 mod bulk;
 mod control;
 mod data;
+mod delivery;
 mod driver;
 mod frame;
 mod holds;
@@ -13,6 +13,7 @@ mod home;
 mod inbound;
 mod outbox;
 mod outlet;
+mod run;
 mod unsent;
 
 pub use asks::OpenAsks;

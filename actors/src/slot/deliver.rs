@@ -33,25 +33,6 @@ impl<M: Message> Slot<M> {
         if self.is_gone() { Err(Unanswered::NoSuchActor) } else { Ok(codec) }
     }
 
-    /// Puts what was decoded of the end of `run` into the mailbox. The link's credit bounds what lies there:
-    /// waiting for room would stop the whole lane.
-    fn take_run(
-        &self,
-        decoded: &mut VecDeque<Contents<M>>,
-        run: &[&[u8]],
-        undelivered: &mut dyn FnMut(usize, Unanswered),
-    ) {
-        if let Some(incarnation) = self.current.look().get() {
-            incarnation.push_run_beside(decoded);
-        }
-        while let Some(contents) = decoded.pop_front() {
-            let place = run.len() - 1 - decoded.len();
-            if let Err(why) = self.take_between_lives(contents, run[place].len()) {
-                undelivered(place, why);
-            }
-        }
-    }
-
     #[cold]
     fn take_between_lives(&self, contents: Contents<M>, bytes: usize) -> Result<(), Unanswered> {
         let taken = self.arrivals.take(contents, bytes, |contents| {
@@ -70,7 +51,8 @@ impl<M: Message> Slot<M> {
             Err(NotTaken::Full(contents)) => (contents, Unanswered::Restarting),
             Err(NotTaken::Gone(contents)) => (contents, Unanswered::NoSuchActor),
         };
-        guarded(|| drop(contents))?;
+        // The user's `Drop` changes nothing in why.
+        let _ = guarded(|| drop(contents));
         Err(why)
     }
 }
@@ -89,8 +71,7 @@ fn decode<M>(codec: &Codec<M>, bytes: &[u8], limits: Limits) -> Result<Contents<
 /// Runs what is the user's: a `Deserialize` or a `Drop`. What made it panic is the peer's, and may not end the
 /// link.
 fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Unanswered> {
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|_| Unanswered::Undecodable("decoding it panicked".to_owned()))
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Unanswered::panicked())
 }
 
 impl<M: Message> Deliver for Slot<M> {
@@ -108,27 +89,31 @@ impl<M: Message> Deliver for Slot<M> {
         schema: u32,
         limits: Limits,
         charge: Charge,
-        undelivered: &mut dyn FnMut(usize, Unanswered),
-    ) {
+    ) -> Vec<Unanswered> {
         let codec = match self.codec(schema) {
             Ok(codec) => codec,
-            Err(why) => return (0..run.len()).for_each(|place| undelivered(place, why.clone())),
+            Err(why) => return vec![why; run.len()],
         };
+        let mut undelivered = Vec::new();
         let mut decoded = VecDeque::with_capacity(run.len());
-        for (place, bytes) in run.iter().enumerate() {
+        for bytes in run {
             match decode(codec, bytes, limits) {
                 Ok(contents) => decoded.push_back(contents),
-                Err(why) => {
-                    // Those before it do not wait for those behind it to be decoded, which runs the user's code.
-                    self.take_run(&mut decoded, &run[..place], undelivered);
-                    undelivered(place, why);
-                }
+                Err(why) => undelivered.push(why),
             }
         }
-        if let Some(last) = decoded.back_mut() {
-            last.charge = Some(charge);
-            self.take_run(&mut decoded, run, undelivered);
+        let Some(last) = decoded.back_mut() else { return undelivered };
+        last.charge = Some(charge);
+        // The link's credit bounds what lies in the mailbox: waiting for room would stop the whole lane.
+        if let Some(incarnation) = self.current.look().get() {
+            incarnation.push_run_beside(&mut decoded);
         }
+        if !decoded.is_empty() {
+            let each = run.iter().map(|bytes| bytes.len()).sum::<usize>() / run.len();
+            let taken = decoded.into_iter().map(|left| self.take_between_lives(left, each));
+            undelivered.extend(taken.filter_map(Result::err));
+        }
+        undelivered
     }
 
     fn watch(&self) -> Watch {

@@ -12,10 +12,10 @@ use umbel_actors::wire::{
 };
 use umbel_actors::{TraceContext, Traces};
 
-use super::arrival;
 use super::asked::Asked;
 use super::asks::{ASKS_MAX, OpenAsks, OwnAsks, PeersAsks};
 use super::bulk::{Bulk, Letter};
+use super::delivery;
 use super::driver::{Driver, LaneEnd};
 use super::frame::{self, ASKS_PER_MESSAGE_MAX, Header, LENGTH_BYTES};
 use super::holds::{Holds, Target};
@@ -474,7 +474,7 @@ impl Answers for DataLane {
     }
 
     fn refuse(&self, correlation: u64, why: Unanswered) {
-        if !arrival::is_delivering() {
+        if !delivery::is_delivering() {
             self.send_refusal(correlation, &why);
         }
     }

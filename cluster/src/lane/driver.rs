@@ -9,16 +9,17 @@ use tokio::io::{AsyncRead, ReadBuf};
 use umbel_actors::wire::{self, Charge, Deliver, Unanswered, Wire};
 use umbel_actors::{DeadLetter, DeadLetterReason};
 
-use super::arrival::{bury, hand_over, published, refusal, take_answer, trace_of, traced};
 use super::asks::BadAsk;
 use super::bulk::Disorder;
 use super::data::{DataLane, encoded};
+use super::delivery::{bury, hand_over, published, refusal, take_answer, trace_of, traced};
 use super::frame::{self, Asks, Frame, FrameError, LENGTH_BYTES};
 use super::holds::{PAUSED_MAX, TooManyPaused};
 use super::home::Publication;
-use super::inbound::{Accounts, WINDOW_BYTES};
+use super::inbound::Accounts;
 use super::outbox::MESSAGE_COSTS_BYTES;
 use super::outlet::Outlet;
+use super::run::Run;
 use crate::transport::ByteStream;
 
 /// What only a lane's task touches: it drives the stream both ways in a single poll, decodes many
@@ -37,16 +38,6 @@ pub(super) struct Driver {
     /// The last receiver: messages come in runs.
     last: Option<(u64, Arc<dyn Deliver>)>,
     accounts: Accounts,
-}
-
-/// Messages that lie one behind the other in the read buffer, are for one actor, and ask nothing: they are
-/// delivered at once, with one charge.
-struct Run<'a> {
-    actor: u64,
-    schema: u32,
-    payloads: Vec<&'a [u8]>,
-    /// Their share of the peer's credit.
-    charged: u32,
 }
 
 /// Why a lane ended.
@@ -82,17 +73,12 @@ pub(crate) enum LaneEnd {
 }
 
 /// The read buffer between bursts. tokio-rustls hands out at most a TLS record (16 KiB) a read.
-const READ_BYTES: usize = 64 * 1024;
-
-/// Messages that come in a [run](Run) for one actor share a charge, up to so many bytes: the last of them
-/// carries it. In a mailbox they are taken in order, so nothing is released too early; and each
-/// charge costs both the lane's task and the actor the cache line that the account lies in.
-const CHARGED_BYTES: u32 = (WINDOW_BYTES / 64) as u32;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// A lane's task that has read so much lets others run: tokio keeps the actor that it woke for the same
 /// thread, and offers other threads only what goes to the back of the line, as this task then does. Where it
 /// read on, one thread did all that a node has to do while others slept (a fifth of the rate at 1 KiB).
-const READ_AT_ONCE_BYTES: usize = 256 * 1024;
+pub(super) const READ_AT_ONCE_BYTES: usize = 256 * 1024;
 
 /// How often a lane's task reads or writes before it lets others run.
 const TURNS_MAX: usize = 64;
@@ -176,16 +162,21 @@ impl Driver {
         let mut wanted = READ_BYTES;
         let result = wire::scope(&wire, || {
             let mut run = None;
-            loop {
-                let next = self.first_frame(&input[taken..self.filled], &mut wanted);
-                let Ok(Some((frame, whole))) = next else {
-                    // Whatever comes then, these have come.
-                    self.deliver_run(run);
-                    return next.map(|_| ());
-                };
-                taken += whole;
-                run = self.handle(frame, whole, run)?;
-            }
+            let all = loop {
+                match self.first_frame(&input[taken..self.filled], &mut wanted) {
+                    Ok(None) => break Ok(()),
+                    Err(end) => break Err(end),
+                    Ok(Some((frame, whole))) => {
+                        taken += whole;
+                        if let Err(end) = self.handle(frame, whole, &mut run) {
+                            break Err(end);
+                        }
+                    }
+                }
+            };
+            // Whatever comes then, these have come.
+            self.deliver_run(run);
+            all
         });
         self.lane.inbound.has_received(self.accounts.received());
         self.input = input;
@@ -223,21 +214,24 @@ impl Driver {
         &mut self,
         frame: Frame<'a>,
         bytes: usize,
-        run: Option<Run<'a>>,
-    ) -> Result<Option<Run<'a>>, LaneEnd> {
-        if let Frame::Message { actor, schema, asks, trace: None, payload } = frame
+        run: &mut Option<Run<'a>>,
+    ) -> Result<(), LaneEnd> {
+        if let Frame::Message { actor, schema, asks, trace, payload } = frame
             && asks.is_empty()
+            && trace_of(&self.lane, trace).is_none()
         {
-            let charged = match self.receive(bytes) {
-                Ok(charged) => charged,
-                Err(end) => {
-                    self.deliver_run(run);
-                    return Err(end);
-                }
-            };
-            return Ok(self.go_on(run, actor, schema, payload, charged));
+            let charged = self.receive(bytes)?;
+            if !run.as_ref().is_some_and(|run| run.is_for(actor, schema)) {
+                self.deliver_run(run.take());
+            }
+            let going_on = run.get_or_insert_with(|| Run::new(actor, schema));
+            going_on.push(payload, charged);
+            if going_on.is_full() {
+                self.deliver_run(run.take());
+            }
+            return Ok(());
         }
-        self.deliver_run(run);
+        self.deliver_run(run.take());
         // Not a clone of the `Arc`: that would be two atomic operations a frame.
         let lane = &self.lane;
         match frame {
@@ -251,7 +245,8 @@ impl Driver {
                     Err(Unanswered::Dropped)
                 } else {
                     let trace = trace_of(&self.lane, trace);
-                    traced(trace, || self.deliver_one(actor, schema, payload, charge))
+                    let deliver = || self.deliver(actor, schema, &[payload], charge);
+                    traced(trace, deliver).pop().map_or(Ok(()), Err)
                 };
                 if let Err(why) = delivered {
                     self.undelivered(actor, asks, why);
@@ -292,7 +287,7 @@ impl Driver {
                 lane.bulk.note_wanted();
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Takes a message's bytes, which it returns, from the peer's credit. A peer may overdraw by a frame for
@@ -308,52 +303,12 @@ impl Driver {
         Ok(charged as u32)
     }
 
-    /// A message of the run, or of the next one, came. Returns the run, unless it is delivered now.
-    #[inline]
-    fn go_on<'a>(
-        &mut self,
-        run: Option<Run<'a>>,
-        actor: u64,
-        schema: u32,
-        payload: &'a [u8],
-        charged: u32,
-    ) -> Option<Run<'a>> {
-        let mut run = match run {
-            Some(run) if run.actor == actor && run.schema == schema => run,
-            other => {
-                self.deliver_run(other);
-                Run { actor, schema, payloads: Vec::new(), charged: 0 }
-            }
-        };
-        run.payloads.push(payload);
-        run.charged += charged;
-        if run.charged < CHARGED_BYTES {
-            return Some(run);
-        }
-        self.deliver_run(Some(run));
-        None
-    }
-
     fn deliver_run(&mut self, run: Option<Run<'_>>) {
         let Some(Run { actor, schema, payloads, charged }) = run else { return };
         let charge = self.accounts.charge(actor, charged);
-        let mut undelivered = Vec::new();
-        self.deliver(actor, schema, &payloads, charge, &mut |_, why| undelivered.push(why));
-        for why in undelivered {
+        for why in self.deliver(actor, schema, &payloads, charge) {
             self.undelivered(actor, Asks::default(), why);
         }
-    }
-
-    fn deliver_one(
-        &mut self,
-        actor: u64,
-        schema: u32,
-        payload: &[u8],
-        charge: Charge,
-    ) -> Result<(), Unanswered> {
-        let mut delivered = Ok(());
-        self.deliver(actor, schema, &[payload], charge, &mut |_, why| delivered = Err(why));
-        delivered
     }
 
     /// False where the slot of one of them is in use for a later question already: the peer had given
@@ -372,33 +327,28 @@ impl Driver {
         Ok(all)
     }
 
-    /// Puts messages into the mailbox of an actor; `undelivered` is told of each that does not get there.
+    /// Puts messages into the mailbox of an actor. Says of each that does not get there why.
     fn deliver(
         &mut self,
         actor: u64,
         schema: u32,
         payloads: &[&[u8]],
         charge: Charge,
-        undelivered: &mut dyn FnMut(usize, Unanswered),
-    ) {
+    ) -> Vec<Unanswered> {
         let receiver = match &self.last {
             Some((id, receiver)) if *id == actor => receiver,
             _ => {
                 let Some(receiver) = self.lane.home.actor(actor) else {
-                    let each = 0..payloads.len();
-                    return each.for_each(|place| undelivered(place, Unanswered::NoSuchActor));
+                    return vec![Unanswered::NoSuchActor; payloads.len()];
                 };
                 &self.last.insert((actor, receiver)).1
             }
         };
-        let mut failed = false;
-        hand_over(&self.lane, receiver, schema, payloads, charge, &mut |place, why| {
-            failed = true;
-            undelivered(place, why);
-        });
-        if failed {
+        let undelivered = hand_over(&self.lane, receiver, schema, payloads, charge);
+        if !undelivered.is_empty() {
             self.last = None;
         }
+        undelivered
     }
 
     fn undelivered(&self, actor: u64, asks: Asks<'_>, why: Unanswered) {

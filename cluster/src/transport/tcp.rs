@@ -30,8 +30,9 @@ mod socket;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// The bytes that are taken from the kernel at once, four full records of TLS, which rustls writes at once:
-/// it asks for 4 KiB a time, and for what a record lacks then, which is four or five system calls a record.
+/// The bytes that are taken from the kernel at once. rustls reads 4 KiB a time, and then what a record lacks,
+/// which is four or five system calls a record; and it writes four full records at once, of 16 KiB each and 22
+/// bytes more (RFC 8446, 5.2: header, content type, and the tag of the cipher).
 const READ_BYTES: usize = 4 * (16 * 1024 + 22);
 
 /// A node's transport over TCP, encrypted and authenticated both ways by TLS 1.3.

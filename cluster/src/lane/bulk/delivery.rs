@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use umbel_actors::wire::{self, Charge, Unanswered, Wire};
 
-use super::super::arrival;
 use super::super::asks::BadAsk;
 use super::super::data::DataLane;
+use super::super::delivery;
 use super::super::frame::{Ask, Asks, Frame};
 use super::super::home::Publication;
 
@@ -47,13 +47,9 @@ pub(super) fn deliver(
                 return Err(Unanswered::Expired);
             }
             open_asks(lane, asks, until)?;
-            let deliver = || {
-                let mut delivered = Ok(());
-                let undelivered = &mut |_, why| delivered = Err(why);
-                arrival::hand_over(lane, &receiver, schema, &[payload], charge, undelivered);
-                delivered
-            };
-            arrival::traced(arrival::trace_of(lane, trace), deliver).inspect_err(|_| {
+            let deliver = || delivery::hand_over(lane, &receiver, schema, &[payload], charge);
+            let undelivered = delivery::traced(delivery::trace_of(lane, trace), deliver).pop();
+            undelivered.map_or(Ok(()), Err).inspect_err(|_| {
                 // Its sender is told by a part of this lane, and fails them.
                 asks.for_each(|ask| {
                     lane.peers_asks.close(ask.correlation);
@@ -62,14 +58,14 @@ pub(super) fn deliver(
         }
         Frame::Answer { correlation, asks, payload, .. } => {
             open_asks(lane, asks, until)?;
-            arrival::take_answer(lane, correlation, asks, payload);
+            delivery::take_answer(lane, correlation, asks, payload);
             drop(charge);
             Ok(())
         }
         Frame::Publication { topic, schema, trace, payload } => {
             let publication = Publication { topic, schema, payload, limits: lane.limits };
             let hand_out = || lane.home.publication(&publication, charge);
-            arrival::published(arrival::trace_of(lane, trace), hand_out);
+            delivery::published(delivery::trace_of(lane, trace), hand_out);
             Ok(())
         }
         _ => unreachable!("no other frame has a payload"),
@@ -99,7 +95,7 @@ fn open_asks(
 /// actor.
 pub(super) fn bury(lane: &DataLane, head: &[u8], why: &Unanswered) {
     match Frame::read(head) {
-        Ok(Frame::Message { actor, .. }) => arrival::bury(lane, actor, why.clone()),
+        Ok(Frame::Message { actor, .. }) => delivery::bury(lane, actor, why.clone()),
         Ok(Frame::Answer { correlation, .. }) => {
             if let Some(pending) = lane.own_asks.close(correlation) {
                 pending.fail(Unanswered::Unencodable(why.to_string()));

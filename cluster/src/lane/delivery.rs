@@ -57,18 +57,24 @@ pub(super) fn bury(lane: &DataLane, actor: u64, why: Unanswered) {
     lane.home.dead_letter(DeadLetter::new(format!("actor {actor}"), "?", 1, why));
 }
 
-/// Puts messages into a mailbox; `undelivered` is told of each that does not get there.
+/// Puts messages into a mailbox. Says of each that does not get there why.
 pub(super) fn hand_over(
     lane: &DataLane,
     receiver: &Arc<dyn Deliver>,
     schema: u32,
     payloads: &[&[u8]],
     charge: Charge,
-    undelivered: &mut dyn FnMut(usize, Unanswered),
-) {
+) -> Vec<Unanswered> {
+    /// However it ends.
+    struct Delivered;
+    impl Drop for Delivered {
+        fn drop(&mut self) {
+            DELIVERING.set(false);
+        }
+    }
     DELIVERING.set(true);
-    receiver.deliver(payloads, schema, lane.limits, charge, undelivered);
-    DELIVERING.set(false);
+    let _delivered = Delivered;
+    receiver.deliver(payloads, schema, lane.limits, charge)
 }
 
 /// Gives an answer to whoever asked.
@@ -77,15 +83,11 @@ pub(super) fn take_answer(lane: &DataLane, correlation: u64, asks: Asks<'_>, pay
         Some(pending) => {
             let answer = AssertUnwindSafe(|| pending.answer(payload, lane.limits));
             if catch_unwind(answer).is_err() {
-                pending.fail(panicked());
+                pending.fail(Unanswered::panicked());
             }
         }
         None => asks.for_each(|ask| lane.send_refusal(ask.correlation, &Unanswered::Dropped)),
     }
-}
-
-fn panicked() -> Unanswered {
-    Unanswered::Undecodable("decoding it panicked".to_owned())
 }
 
 pub(super) fn refusal(bytes: &[u8], lane: &DataLane) -> Unanswered {
