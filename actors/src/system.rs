@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -54,6 +55,7 @@ type Named = (u64, Arc<dyn Any + Send + Sync>);
 struct Inner {
     name: Arc<str>,
     mailbox_capacity: usize,
+    throughput: Option<NonZeroUsize>,
     clock: Arc<dyn Clock>,
     chance: Mutex<StdRng>,
     traces: Option<Arc<dyn Traces>>,
@@ -77,6 +79,7 @@ struct Inner {
 pub struct SystemBuilder {
     name: Arc<str>,
     mailbox_capacity: usize,
+    throughput: Option<NonZeroUsize>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
     traces: Option<Arc<dyn Traces>>,
@@ -88,6 +91,7 @@ impl fmt::Debug for SystemBuilder {
         f.debug_struct("SystemBuilder")
             .field("name", &self.name)
             .field("mailbox_capacity", &self.mailbox_capacity)
+            .field("throughput", &self.throughput)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
@@ -97,6 +101,13 @@ impl SystemBuilder {
     /// The messages that an actor's mailbox holds, at least one. Default: [`MAILBOX_CAPACITY`].
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
         self.mailbox_capacity = messages.max(1);
+        self
+    }
+
+    /// How many messages an actor handles in a row: [`SpawnOptions::throughput`] of those that say nothing of
+    /// it. Default: one.
+    pub fn throughput(mut self, messages: NonZeroUsize) -> Self {
+        self.throughput = Some(messages);
         self
     }
 
@@ -145,6 +156,7 @@ impl SystemBuilder {
             inner: Arc::new(Inner {
                 name: self.name,
                 mailbox_capacity: self.mailbox_capacity,
+                throughput: self.throughput,
                 clock: self.clock,
                 chance: Mutex::new(chance),
                 traces: self.traces,
@@ -179,6 +191,7 @@ impl System {
         SystemBuilder {
             name: name.into(),
             mailbox_capacity: MAILBOX_CAPACITY,
+            throughput: None,
             clock: Arc::new(WallClock),
             seed: None,
             traces: None,
@@ -247,13 +260,20 @@ impl System {
             None => self.slot(std::any::type_name::<A>(), false),
         };
         let address = Address::local(owner.slot.clone());
-        let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
-        let mailbox = Mailbox { capacity, throughput: options.throughput };
+        let mailbox = self.mailbox(options.mailbox_capacity, options.throughput);
         let managed = Managed::new(actor, mailbox, owner, self.clone());
         ActorRuntime::spawn_linked(None, managed, arguments, self.inner.root.clone())
             .await
             .map_err(SpawnError::Failed)?;
         Ok(address)
+    }
+
+    /// With the system's own where nothing is said.
+    fn mailbox(&self, capacity: Option<usize>, throughput: Option<NonZeroUsize>) -> Mailbox {
+        Mailbox {
+            capacity: capacity.unwrap_or(self.inner.mailbox_capacity),
+            throughput: throughput.or(self.inner.throughput),
+        }
     }
 
     /// Declares an actor for a [`Supervisor`], under a name that is unique in the system.
@@ -283,8 +303,7 @@ impl System {
         let name = name.into();
         let owner = self.named_slot::<A::Msg>(&name, options.keep_unread).ok();
         let slot = owner.as_ref().map_or_else(Slot::vacant_for_good, |owner| owner.slot.clone());
-        let capacity = options.mailbox_capacity.unwrap_or(self.inner.mailbox_capacity);
-        let mailbox = Mailbox { capacity, throughput: options.throughput };
+        let mailbox = self.mailbox(options.mailbox_capacity, options.throughput);
         let (system, taken) = (self.clone(), name.clone());
         let start = move |supervisor: ActorCell| {
             let managed = owner.as_ref().map(|owner| {

@@ -127,6 +127,24 @@ async fn a_stop_by_the_address_takes_effect_after_the_message_in_hands() {
 }
 
 #[tokio::test]
+async fn it_is_the_systems_where_nothing_is_said() {
+    let four = NonZeroUsize::new(4).unwrap();
+    let system = System::builder("test").throughput(four).start();
+    for (throughput, handled) in [(None, 3), (Some(NonZeroUsize::MIN), 0)] {
+        let pace = Arc::new(Semaphore::new(5));
+        let options = SpawnOptions { throughput, ..SpawnOptions::default() };
+        let notebook = system.spawn_with(options, Notebook(pace.clone()), ()).await.unwrap();
+        let end = notebook.watch();
+        notebook.tell(Note::Stop).await.unwrap();
+        for number in 0..5 {
+            notebook.tell(Note::Write(number)).await.unwrap();
+        }
+        assert_eq!(end.await, Exit::Stopped);
+        assert_eq!(pace.available_permits(), 5 - handled, "{throughput:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_by_the_address_ends_a_row_that_is_under_way() {
     let (_system, notebook, pace) = notebook(64).await;
     let end = notebook.watch();

@@ -1,6 +1,7 @@
 //! Declares and starts a node.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -264,7 +265,8 @@ impl NodeBuilder {
         let options = SpawnOptions {
             name: Some("umbel.coordinator".to_owned()),
             mailbox_capacity: Some(COORDINATOR_CAPACITY),
-            ..SpawnOptions::default()
+            // Whatever the user's system has for the user's actors.
+            throughput: Some(NonZeroUsize::MIN),
         };
         let (shared, own) = (home.clone(), transport.clone());
         let coordinator = Coordinator { home: shared, transport: own, profile, rider: self.rider };

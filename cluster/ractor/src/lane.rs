@@ -1,5 +1,6 @@
 //! The lane of a node on which ractor_cluster runs.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,7 @@ impl Rider for RactorCluster {
             Keeper { me, frame_bytes_max: self.frame_bytes_max, sessions: self.sessions.clone() };
         let options = SpawnOptions {
             name: Some("umbel.ractor_cluster".to_owned()),
+            throughput: Some(NonZeroUsize::MIN),
             ..SpawnOptions::default()
         };
         async move {
