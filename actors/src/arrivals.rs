@@ -16,8 +16,8 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 ///
 /// A local sender waits for the next life with its message in its own hands. What came over a link
 /// cannot: whoever waits there is the link's task, and with it everybody else's messages. So it waits
-/// here, holding its link's credit as it would in a mailbox, and up to a bound of its own. (Of a run that does
-/// not all fit, what fits waits without.)
+/// here, holding its link's credit as it would in a mailbox, and up to a bound of its own. (What an ending
+/// actor has refused waits without, and so does what fits of a run that does not all fit.)
 pub(crate) struct Arrivals<M>(Mutex<Waiting<M>>);
 
 struct Waiting<M> {

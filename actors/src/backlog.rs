@@ -86,7 +86,8 @@ impl<M> Backlog<M> {
         let Err(message) = lead(first) else { return };
         let mut state = self.state.lock();
         state.closed = true;
-        // Nothing waited, for none led: what came meanwhile is behind these. All are gone if it has ended.
+        // Nothing waited, for none led: what came meanwhile is behind these. If the actor has ended meanwhile, all
+        // that waited are lost with it, and only the first comes back.
         let behind = behind.min(state.waiting.len());
         run.push_back(Contents { message, entry, charge: None, extra: None });
         run.extend(state.waiting.drain(..behind));
@@ -143,7 +144,10 @@ impl<'a, M> Row<'a, M> {
         state.has_lead = next.is_some();
         drop(state);
         // Where ractor takes it no more, the actor is ending, and so is all that waits.
-        drop(next.map(lead));
+        if let Some(Err(refused)) = next.map(lead) {
+            self.backlog.state.lock().closed = true;
+            drop(refused);
+        }
     }
 }
 
@@ -223,6 +227,17 @@ mod tests {
         assert_eq!(rest_of(&backlog, 1..4, |_| unreachable!()), [1, 2, 3]);
         let left: Vec<_> = backlog.close().into_iter().map(|it| it.message).collect();
         assert_eq!(left, [9]);
+    }
+
+    #[test]
+    fn when_ractor_refuses_the_next_lead_nothing_more_is_let_in() {
+        let backlog = Backlog::new(NonZeroUsize::new(4).unwrap()).unwrap();
+        let mut mailbox = Mailbox::default();
+        for message in 1..=2 {
+            backlog.push(contents(message), |lead| mailbox.lead(lead)).unwrap();
+        }
+        Row::new(&backlog).pause(|lead| Err(lead.message));
+        assert_eq!(backlog.push(contents(3), |_| unreachable!()), Err(3));
     }
 
     #[test]

@@ -110,10 +110,13 @@ impl Gate {
     /// check. False where the gate is closed.
     #[inline]
     pub(crate) fn enter_beside(&self, messages: usize) -> bool {
-        if self.is_closed() {
+        // SeqCst, as in `close` and `depth`: either it sees that the gate is closed, or who has closed it and
+        // counts what is lost counts it.
+        self.entries.beside.fetch_add(messages as u64, Ordering::SeqCst);
+        if self.entries.placed.load(Ordering::SeqCst) & CLOSED != 0 {
+            self.leave_beside(messages);
             return false;
         }
-        self.entries.beside.fetch_add(messages as u64, Ordering::AcqRel);
         true
     }
 
@@ -199,7 +202,7 @@ impl Gate {
 
     /// Lets nobody in any more and wakes all who wait.
     pub(crate) fn close(&self) {
-        if self.entries.placed.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0 {
+        if self.entries.placed.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0 {
             self.room.notify_waiters();
         }
     }
@@ -212,7 +215,7 @@ impl Gate {
     pub(crate) fn depth(&self) -> u64 {
         // What has left first: read later, it could be more than had come.
         let left = self.exits.beside.load(Ordering::Acquire);
-        self.placed() + (self.entries.beside.load(Ordering::Acquire) - left)
+        self.placed() + (self.entries.beside.load(Ordering::SeqCst) - left)
     }
 
     /// The messages that wait and have a place.

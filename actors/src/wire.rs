@@ -189,8 +189,8 @@ pub trait Deliver: Any + Send + Sync {
     fn schema(&self) -> (&'static str, u32);
 
     /// Decodes a run of messages, one behind the other, and puts them into the mailbox. Runs in the link's
-    /// [`scope`]. Their charge is dropped when the actor takes the last of those that it gets. Says of each
-    /// that it does not get why.
+    /// [`scope`]. Their charge is dropped when the actor takes the last of them, or does not get it. Says of
+    /// each that it does not get why.
     fn deliver(
         &self,
         run: &[&[u8]],

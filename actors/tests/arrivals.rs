@@ -19,6 +19,8 @@ use umbel_actors::{
 enum Note {
     Write(u32, Vec<u8>),
     Fail,
+    /// Casts `Drain` to itself.
+    CastDrain,
     /// Drains, and takes a while over it.
     Drain,
     Panic(Panics),
@@ -59,8 +61,10 @@ impl Actor for Writer {
         match note {
             Note::Write(number, _) => self.0.lock().push(number),
             Note::Fail => return Err("told to".into()),
+            Note::CastDrain => myself.cast(Note::Drain)?,
             Note::Drain => {
                 myself.drain()?;
+                self.0.lock().push(DRAINS);
                 tokio::time::sleep(A_WHILE).await;
             }
             Note::Panic(Panics) => unreachable!("it cannot be decoded"),
@@ -94,6 +98,8 @@ struct Bench {
 }
 
 const AWAY: Duration = Duration::from_secs(60);
+/// What is written when it drains.
+const DRAINS: u32 = 1000;
 const A_WHILE: Duration = Duration::from_secs(1);
 
 impl Bench {
@@ -241,7 +247,9 @@ async fn a_run_waits_for_the_next_life_as_far_as_there_is_room() {
         assert_eq!(bench.deliver_run(&run, &account), []);
         assert_eq!(account.released(), 0, "it is owed while it waits");
         let run: Vec<_> = (40..500).map(|number| write(number, 1000)).collect();
-        let undelivered = bench.deliver_run(&run, &Arc::default());
+        let beyond = Arc::<Account>::default();
+        let undelivered = bench.deliver_run(&run, &beyond);
+        assert_eq!(beyond.released(), 460, "its last has no room, and gives its credit back");
         let room = 500 - undelivered.len();
         assert!((440..=1024 * 1024 / 2280).contains(&room), "{room}");
         assert!(undelivered.iter().all(|why| *why == Unanswered::Restarting), "{undelivered:?}");
@@ -273,14 +281,28 @@ async fn what_comes_behind_a_failure_in_its_run_is_lost_and_what_comes_then_wait
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_a_draining_actor_refuses_waits_for_its_next_life() {
-    let bench = Bench::between_two_lives().await;
-    tokio::time::sleep(2 * AWAY).await;
-    bench.address.tell(Note::Drain).await.unwrap();
-    bench.is_idle().await;
-    let account = Arc::<Account>::default();
-    assert_eq!(bench.deliver_run(&[write(0, 1), write(1, 1), write(2, 1)], &account), []);
-    assert_eq!(bench.address.depth(), Some(0), "nothing of it lies in the mailbox");
-    tokio::time::sleep(A_WHILE + 2 * AWAY).await;
-    assert_eq!(*bench.written.lock(), [0, 1, 2]);
-    assert_eq!(account.released(), 3);
+    for throughput in [1, 64] {
+        let bench = Bench::with_throughput(throughput).await;
+        tokio::time::sleep(2 * AWAY).await;
+        // By a cast, which is in no row: so the run leads, and ractor refuses it.
+        bench.address.tell(Note::CastDrain).await.unwrap();
+        while *bench.written.lock() != [DRAINS] {
+            tokio::task::yield_now().await;
+        }
+        let account = Arc::<Account>::default();
+        assert_eq!(bench.deliver_run(&[write(0, 1), write(1, 1), write(2, 1)], &account), []);
+        assert_eq!(bench.address.depth(), Some(0), "nothing of it lies in the mailbox");
+        tokio::time::sleep(A_WHILE + 2 * AWAY).await;
+        assert_eq!(*bench.written.lock(), [DRAINS, 0, 1, 2]);
+        assert_eq!(account.released(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_decoded_does_not_make_the_rest_of_a_run_count_for_less() {
+    let bench = Bench::with_throughput(64).await;
+    let large = |number| [vec![vec![99]; 20], vec![write(number, 600_000)]].concat();
+    assert_eq!(bench.deliver_run(&large(0), &Arc::default()).len(), 20);
+    let undelivered = bench.deliver_run(&large(1), &Arc::default());
+    assert_eq!(undelivered.last(), Some(&Unanswered::Restarting));
 }

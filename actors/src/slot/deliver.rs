@@ -94,14 +94,18 @@ impl<M: Message> Deliver for Slot<M> {
             Ok(codec) => codec,
             Err(why) => return vec![why; run.len()],
         };
-        let mut undelivered = Vec::new();
+        let (mut undelivered, mut bad) = (Vec::new(), Vec::new());
         let mut decoded = VecDeque::with_capacity(run.len());
-        for bytes in run {
+        for (place, bytes) in run.iter().enumerate() {
             match decode(codec, bytes, limits) {
                 Ok(contents) => decoded.push_back(contents),
-                Err(why) => undelivered.push(why),
+                Err(why) => {
+                    undelivered.push(why);
+                    bad.push(place);
+                }
             }
         }
+        let good = decoded.len();
         let Some(last) = decoded.back_mut() else { return undelivered };
         last.charge = Some(charge);
         // The link's credit bounds what lies in the mailbox: waiting for room would stop the whole lane.
@@ -109,8 +113,9 @@ impl<M: Message> Deliver for Slot<M> {
             incarnation.push_run_beside(&mut decoded);
         }
         if !decoded.is_empty() {
-            let each = run.iter().map(|bytes| bytes.len()).sum::<usize>() / run.len();
-            let taken = decoded.into_iter().map(|left| self.take_between_lives(left, each));
+            let places = (0..run.len()).filter(|place| !bad.contains(place));
+            let left = places.skip(good - decoded.len()).zip(decoded);
+            let taken = left.map(|(place, left)| self.take_between_lives(left, run[place].len()));
             undelivered.extend(taken.filter_map(Result::err));
         }
         undelivered

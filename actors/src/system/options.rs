@@ -12,15 +12,16 @@ pub struct SpawnOptions {
     /// The messages that its mailbox holds; the system's default where it is `None`.
     pub mailbox_capacity: Option<usize>,
     /// How many messages it handles in a row before ractor looks whether it is to stop, whether a child of
-    /// its own has ended, or whether there is a raw cast: Akka's word for it. One where it is `None`.
+    /// its own has ended, or whether there is a raw cast: Akka's word for it. The system's default where it
+    /// is `None`.
     ///
     /// With more, ractor looks at its queues once for all of them. Where small messages wait, each then
     /// costs a third between local actors, and half over a link; an actor whose messages seldom wait
     /// gains nothing.
     ///
     /// [`Address::stop`](crate::Address::stop) ends the row after the message in hands. ractor's own `stop`, of
-    /// an `ActorRef`, and those of a supervisor and of a shutdown, take effect when those that already wait are
-    /// handled, up to this number; so an actor that is to handle nothing more stops itself by its
+    /// an `ActorRef`, and those of a supervisor and of a shutdown, take effect when those that wait, or come
+    /// meanwhile, are handled, up to this number; so an actor that is to handle nothing more stops itself by its
     /// [address](crate::Myself::address). A kill ends the row where it next waits or yields, and what is left of
     /// it is lost as if it had lain in the mailbox. So is, at a `drain`, what waits beyond the row. A raw cast
     /// may be handled before messages that were told earlier.

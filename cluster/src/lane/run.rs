@@ -5,7 +5,7 @@ use super::outbox::MESSAGE_COSTS_BYTES;
 
 /// Messages that lie one behind the other in the read buffer, are for one actor, and ask nothing: they are
 /// delivered at once, with one charge, which the last of them carries. In a mailbox they are taken in order, so
-/// nothing is released too early; and each charge costs both the lane's task and the actor the cache line
+/// nothing in it is released too early; and each charge costs both the lane's task and the actor the cache line
 /// that the account lies in.
 pub(super) struct Run<'a> {
     pub(super) actor: u64,
