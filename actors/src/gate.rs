@@ -110,10 +110,10 @@ impl Gate {
     /// check. False where the gate is closed.
     #[inline]
     pub(crate) fn enter_beside(&self, messages: usize) -> bool {
-        // SeqCst, as in `close` and `depth`: either it sees that the gate is closed, or who has closed it and
-        // counts what is lost counts it.
+        // SeqCst, as in `close`, `is_closed` and `depth`: either it sees that the gate is closed, or who has
+        // closed it and counts what is lost counts it.
         self.entries.beside.fetch_add(messages as u64, Ordering::SeqCst);
-        if self.entries.placed.load(Ordering::SeqCst) & CLOSED != 0 {
+        if self.is_closed() {
             self.leave_beside(messages);
             return false;
         }
@@ -208,7 +208,7 @@ impl Gate {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.entries.placed.load(Ordering::Acquire) & CLOSED != 0
+        self.entries.placed.load(Ordering::SeqCst) & CLOSED != 0
     }
 
     /// The messages that wait, those beside the places included.

@@ -18,8 +18,8 @@ use crate::codec::{EncodeError, Limits};
 pub use crate::parcel::{Charge, Credit, current_trace, published, traced};
 use crate::watch::Watch;
 
-/// What a message from another node counts for beside the bytes of its frame, while it lies in a mailbox. A part of the
-/// protocol: both ends count with it.
+/// What a message from another node counts for beside the bytes of its frame, while it lies in a mailbox. A
+/// part of the protocol: both ends count with it.
 ///
 /// In memory it is less: ractor's envelope, and the boxes that it points at, some 256 bytes. But without it,
 /// the credit of 4 MiB would be 140,000 messages of 16 bytes, and 100 ms of waiting in the mailbox of an actor

@@ -127,6 +127,13 @@ impl Bench {
         Self { system, tree, address, written }
     }
 
+    /// A writer that has come back.
+    async fn in_its_next_life(throughput: usize) -> Self {
+        let bench = Self::with_throughput(throughput).await;
+        tokio::time::sleep(2 * AWAY).await;
+        bench
+    }
+
     /// As a link does.
     fn deliver(&self, number: u32, bytes: usize) -> Result<(), Unanswered> {
         let mut undelivered = self.deliver_run(&[write(number, bytes)], &Arc::default());
@@ -214,8 +221,7 @@ async fn what_cannot_be_decoded_of_a_run_keeps_nothing_else_of_it_back() {
             vec![good(0), vec![99], good(1), panics(), good(2), good(3)],
             vec![good(0), good(1), good(2), good(3), vec![99], panics()],
         ] {
-            let bench = Bench::with_throughput(throughput).await;
-            tokio::time::sleep(2 * AWAY).await;
+            let bench = Bench::in_its_next_life(throughput).await;
             let account = Arc::<Account>::default();
             let undelivered = bench.deliver_run(&run, &account);
             assert_eq!(undelivered.len(), 2);
@@ -263,8 +269,7 @@ async fn a_run_waits_for_the_next_life_as_far_as_there_is_room() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_behind_a_failure_in_its_run_is_lost_and_what_comes_then_waits() {
     for throughput in [1, 64] {
-        let bench = Bench::with_throughput(throughput).await;
-        tokio::time::sleep(2 * AWAY).await;
+        let bench = Bench::in_its_next_life(throughput).await;
         // Of those behind the failure, the mailbox is lost; who comes when it has ended waits.
         let account = Arc::<Account>::default();
         let run = [write(0, 1), encoded(&Note::Fail), write(1, 1)];
@@ -282,8 +287,7 @@ async fn what_comes_behind_a_failure_in_its_run_is_lost_and_what_comes_then_wait
 #[tokio::test(start_paused = true)]
 async fn a_run_that_a_draining_actor_refuses_waits_for_its_next_life() {
     for throughput in [1, 64] {
-        let bench = Bench::with_throughput(throughput).await;
-        tokio::time::sleep(2 * AWAY).await;
+        let bench = Bench::in_its_next_life(throughput).await;
         // By a cast, which is in no row: so the run leads, and ractor refuses it.
         bench.address.tell(Note::CastDrain).await.unwrap();
         while *bench.written.lock() != [DRAINS] {

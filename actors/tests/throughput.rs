@@ -1,6 +1,7 @@
 //! Actors that handle several messages in a row.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,12 @@ async fn notebook(throughput: usize) -> (System, Address<Note>, Arc<Semaphore>) 
     (system, address, pace)
 }
 
+async fn write(notebook: &Address<Note>, numbers: Range<u64>) {
+    for number in numbers {
+        notebook.tell(Note::Write(number)).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_each_sender_tells_arrives_once_and_in_order() {
     let (_system, notebook, pace) = notebook(7).await;
@@ -116,9 +123,7 @@ async fn a_stop_by_the_address_takes_effect_after_the_message_in_hands() {
     let (mut letters, end) = (system.dead_letters(), notebook.watch());
     notebook.tell(Note::Write(0)).await.unwrap();
     notebook.tell(Note::StopAtOnce).await.unwrap();
-    for number in 1..5 {
-        notebook.tell(Note::Write(number)).await.unwrap();
-    }
+    write(&notebook, 1..5).await;
     pace.add_permits(5);
     assert_eq!(end.await, Exit::Stopped);
     assert_eq!(pace.available_permits(), 4, "it went on after its stop");
@@ -136,9 +141,7 @@ async fn it_is_the_systems_where_nothing_is_said() {
         let notebook = system.spawn_with(options, Notebook(pace.clone()), ()).await.unwrap();
         let end = notebook.watch();
         notebook.tell(Note::Stop).await.unwrap();
-        for number in 0..5 {
-            notebook.tell(Note::Write(number)).await.unwrap();
-        }
+        write(&notebook, 0..5).await;
         assert_eq!(end.await, Exit::Stopped);
         assert_eq!(pace.available_permits(), 5 - handled, "{throughput:?}");
     }
@@ -148,9 +151,7 @@ async fn it_is_the_systems_where_nothing_is_said() {
 async fn a_stop_by_the_address_ends_a_row_that_is_under_way() {
     let (_system, notebook, pace) = notebook(64).await;
     let end = notebook.watch();
-    for number in 0..5 {
-        notebook.tell(Note::Write(number)).await.unwrap();
-    }
+    write(&notebook, 0..5).await;
     while notebook.depth() != Some(4) {
         tokio::task::yield_now().await;
     }
@@ -165,9 +166,7 @@ async fn a_stop_by_ractor_takes_effect_when_the_row_is_done() {
     let (system, notebook, pace) = notebook(4).await;
     let (mut letters, end) = (system.dead_letters(), notebook.watch());
     notebook.tell(Note::Stop).await.unwrap();
-    for number in 0..5 {
-        notebook.tell(Note::Write(number)).await.unwrap();
-    }
+    write(&notebook, 0..5).await;
     pace.add_permits(5);
     assert_eq!(end.await, Exit::Stopped);
     assert_eq!(pace.available_permits(), 2, "three were in the row of the stop");
@@ -180,9 +179,7 @@ async fn what_waits_in_the_row_of_a_crash_is_lost_and_whoever_asked_is_told() {
     let (system, notebook, _pace) = notebook(64).await;
     let (mut letters, end) = (system.dead_letters(), notebook.watch());
     notebook.tell(Note::Fail).await.unwrap();
-    for number in 0..3 {
-        notebook.tell(Note::Write(number)).await.unwrap();
-    }
+    write(&notebook, 0..3).await;
     let answer = notebook.ask_within(Duration::from_secs(60), Note::Read).await;
     assert_eq!(answer, Err(AskError::Closed));
     let failed = Exit::Failed("asked to fail".into());
@@ -196,9 +193,7 @@ async fn what_waits_in_the_row_of_a_crash_is_lost_and_whoever_asked_is_told() {
 async fn a_kill_ends_the_row_at_once() {
     let (system, notebook, _pace) = notebook(64).await;
     let end = notebook.watch();
-    for number in 0..3 {
-        notebook.tell(Note::Write(number)).await.unwrap();
-    }
+    write(&notebook, 0..3).await;
     let ask = notebook.ask_within(Duration::from_secs(60), Note::Read);
     let kill = async {
         while notebook.depth() != Some(3) {

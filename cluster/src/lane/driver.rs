@@ -218,7 +218,7 @@ impl Driver {
     ) -> Result<(), LaneEnd> {
         if let Frame::Message { actor, schema, asks, trace, payload } = frame
             && asks.is_empty()
-            && trace_of(&self.lane, trace).is_none()
+            && (trace.is_none() || self.lane.traces.is_none())
         {
             let charged = self.receive(bytes)?;
             if !run.as_ref().is_some_and(|run| run.is_for(actor, schema)) {
